@@ -1,1 +1,1 @@
-"""What every room needs: database, errors, settings, the registry of batches, and the execution of a run."""
+"""Shared code of all packages: database, errors, settings, the registry of batches, and the execution of a run."""

@@ -1,8 +1,8 @@
-"""The assets that the batches make and read: what Airflow shows of them to the DAGs of other teams.
+"""The Airflow assets that the batches produce and read, for the DAGs of other teams.
 
-The plugin makes Airflow's ``Asset`` from each. Names are unique in an Airflow, so they begin with the product's name. The address of the
-database is known only to a connection, and Airflow requires a host and a port in a URI of ``postgres``. A scheme that begins with ``x-`` is
-the owner's own, and Airflow takes such a URI as it is (Airflow 3.3, page "Asset definitions", read November 2026).
+Names begin with the product's name, because they are unique in an Airflow installation. Airflow requires a host and a port in a
+``postgres`` URI, which only a connection knows. It accepts any URI whose scheme begins with ``x-`` (Airflow 3.3, page "Asset definitions",
+read November 2026).
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ _SCHEME = "x-skill-report"
 
 @dataclass(frozen=True, kw_only=True)
 class AssetSpec:
-    """An asset. ``about`` is one line for developers, and ``page`` the path of its page in ``docs/``; a table of the application has
-    neither.
-    """
+    """An asset. ``about`` is one line for developers, ``page`` its page in ``docs/``. Tables of the application have neither."""
 
     name: str
     uri: str
@@ -56,7 +54,6 @@ TENANT_INACTIVITY = _made(
     "tenant_inactivity", "how long tenants have been unused, judged on a day", "batches/batch-018-04.md"
 )
 
-# What people do in the application.
 ACTIVITY_TABLES = tables(
     "HIS_AuditLog",
     "TRN_EmployeeSkillGrade",

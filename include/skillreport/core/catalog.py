@@ -1,8 +1,7 @@
-"""The registry of the 14 batches: ids, names, schedules, limits and severities. The operations are in ``operation_catalog``.
+"""The registry of the 14 batches: ids, names, schedules, limits and severities. ``operation_catalog`` has the operations.
 
-DAGs, alerts, documentation and tests read these values here. Source: the customer's batch list, sections 3 (ids, names, schedules),
-4 (limits) and 6.2 (severities). If the list names no day (monthly, weekly), a comment next to the value says which day was chosen.
-All crons are in Asia/Tokyo.
+DAGs, alerts, documentation and tests read these values. Source: the customer's batch list, sections 3 (ids, names, schedules), 4 (limits)
+and 6.2 (severities). Comments name the chosen day where the list has none (monthly, weekly). Crons are in Asia/Tokyo.
 """
 
 from __future__ import annotations
@@ -289,7 +288,7 @@ BATCHES: tuple[BatchSpec, ...] = (
     NOTIFICATION_SETTINGS_CHECK,
 )
 
-# The batches of each family's DAG, in the order of its form.
+# The batches of each family's DAG, in form order.
 FAMILY_BATCHES: dict[BatchFamily, tuple[BatchSpec, ...]] = {
     DATA_MANAGEMENT: (DATA_BACKUP, LOG_CLEANUP, STATISTICS, MONTHLY_REPORT),
     TENANT_MANAGEMENT: (TENANT_USAGE, INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_BILLING),

@@ -1,4 +1,4 @@
-"""Run the statements of SQL files, and set the tenant context of a transaction."""
+"""Run the statements of SQL files, and set a transaction's tenant context."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Row = TypeVar("Row")
 _BLOCK = re.compile(r"^-- name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# What psycopg reads and writes, whatever the server, the database and the login have as defaults.
+# The server, the database or the login may have other defaults.
 SESSION_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "client_encoding": "UTF8"}
 
-# Joins the tenants of a shard in the setting batch.tenant_id. See batch.name_tenants() and batch.current_tenants().
+# Separates a shard's tenants in the setting batch.tenant_id. See batch.name_tenants() and batch.current_tenants().
 _TENANT_SEPARATOR = "\x1f"
 
 
 class Statements:
-    """The blocks of the files in ``directory/sql``, and the ways to run a block. A block uses psycopg's named parameters."""
+    """Runs the blocks of the files in ``directory/sql``. A block uses psycopg's named parameters."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def __getitem__(self, name: str) -> LiteralString:
-        """The comments and the statement of a block.
+        """The comments and the statement of a block. The type is literal because the files are part of the code.
 
-        The files are part of the code, so their text counts as literal. :raises LookupError: no file has the block.
+        :raises LookupError: no file has the block.
         """
         blocks = sql_blocks(self._directory)
         if name not in blocks:
@@ -59,21 +59,21 @@ class Statements:
     def row(
         self, on: psycopg.Connection[Row] | psycopg.Cursor[Row], name: str, /, **parameters: object
     ) -> Row:
-        """The first row of a block that always gives a row."""
+        """The first row of a block that always returns a row."""
         row = self.execute(on, name, **parameters).fetchone()
         assert row is not None
         return row
 
     def column(self, connection: psycopg.Connection[Any], name: str, /, **parameters: object) -> list[Any]:
-        """The values of a block that gives a single column."""
+        """The values of a block with a single column."""
         return self.execute(connection.cursor(row_factory=scalar_row), name, **parameters).fetchall()
 
 
 @cache
 def sql_blocks(directory: Path) -> Mapping[str, LiteralString]:
-    """All blocks of ``directory/sql`` by name. A line ``-- name: load_accounts`` begins a block; its last statement ends with a semicolon.
+    """All blocks of ``directory/sql`` by name. A line ``-- name: load_accounts`` begins a block. A block ends with a semicolon.
 
-    :raises ValueError: a file breaks this rule, or two blocks have one name.
+    :raises ValueError: a file breaks this rule, or two blocks have the same name.
     """
     blocks: dict[str, LiteralString] = {}
     for file in sorted((directory / "sql").glob("*.sql")):
@@ -94,7 +94,7 @@ def sql_blocks(directory: Path) -> Mapping[str, LiteralString]:
 def read_conninfo(conninfo: str) -> dict[str, Any]:
     """The parts of a connection string.
 
-    :raises psycopg.ProgrammingError: libpq cannot read it. Its own text would contain the string, with the password.
+    :raises psycopg.ProgrammingError: libpq cannot parse it. The message omits the string, because it contains the password.
     """
     try:
         return dict(conninfo_to_dict(conninfo))
@@ -115,17 +115,17 @@ def set_up_session(connection: psycopg.Connection[Any], **further: str) -> None:
 
 
 def count_of(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:
-    """The one number of a query that always gives one row."""
+    """The number that a query returns in its only row."""
     row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def plan_for_scans(connection: psycopg.Connection) -> None:
-    """Set up the transaction for a long statement that reads whole tables of the host once.
+    """Set up the transaction for a long statement that reads entire tables of the host once.
 
-    With less memory PostgreSQL sorts a large log on disk. Only hash joins are left, because intermediate results have no statistics:
-    the planner expects few rows, for example of ``batch.all_person_key``. All sorts count the same, else PostgreSQL 18 prefers an
+    With less ``work_mem``, PostgreSQL sorts a large log on disk. Only hash joins stay enabled, because intermediate results have no
+    statistics and the planner expects few rows (``batch.all_person_key``). All sorts are disabled: PostgreSQL 18 otherwise prefers an
     incremental sort of a nested loop to a sort of a hash join. JIT compilation takes longer than it saves.
     """
     settings = {
@@ -141,7 +141,7 @@ def plan_for_scans(connection: psycopg.Connection) -> None:
 
 
 def is_tenant_id(tenant_id: str) -> bool:
-    """Whether a transaction's context can hold this id: it is not empty and has neither the separator (U+001F) nor NUL in it."""
+    """True if a transaction's context can hold this id: it is not empty and contains neither the separator (U+001F) nor NUL."""
     return bool(tenant_id) and not {_TENANT_SEPARATOR, "\0"}.intersection(tenant_id)
 
 
@@ -151,9 +151,9 @@ def tenant_transaction(
 ) -> Iterator[psycopg.Transaction]:
     """A transaction in which row-level security shows only the rows of ``tenant_ids``.
 
-    The context ends with the transaction. :raises ValueError: a value cannot be a tenant id.
-    :raises psycopg.errors.InsufficientPrivilege: the session acts neither as ``batch_tenant`` nor as ``batch_cleanup``. In a pipeline
-    a later statement raises it.
+    :raises ValueError: a value cannot be a tenant id.
+    :raises psycopg.errors.InsufficientPrivilege: the session acts neither as ``batch_tenant`` nor as ``batch_cleanup``. In a pipeline a
+    later statement raises it.
     """
     for tenant_id in tenant_ids:
         if not is_tenant_id(tenant_id):
@@ -165,7 +165,7 @@ def tenant_transaction(
 
 @contextmanager
 def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> Iterator[None]:
-    """Hold a session lock on the tenant, across transactions. PostgreSQL releases it if the connection is lost.
+    """Hold a session lock on the tenant across transactions. PostgreSQL releases it if the connection is lost.
 
     ``lock`` identifies the caller's kind of work.
     """
@@ -179,12 +179,12 @@ def tenant_turn(connection: psycopg.Connection, lock: int, tenant_id: str) -> It
 
 
 def storable(text: str) -> str:
-    """The text without characters that PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+    """The text without characters that PostgreSQL cannot store: NUL and surrogates."""
     return _UNSTORABLE.sub("", text)
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether the text has control characters, for example NUL or a line break, halves of surrogate pairs, or ``INVISIBLE`` ones."""
+    """True if the text contains control characters (for example NUL or a line break), surrogates or ``INVISIBLE`` characters."""
     return any(
         unicodedata.category(character) in ("Cc", "Cs") or character in INVISIBLE for character in text
     )

@@ -1,4 +1,4 @@
-"""Texts, numbers and days that people enter. DAG files load this module."""
+"""Texts, numbers and days that users enter. DAG files import this module."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ import unicodedata
 from datetime import date
 from decimal import Context, Decimal
 
-# No data exists before this date, and a year such as 0001 is a typing error.
+# No data is older. A year such as 0001 is a typing error.
 EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
-# The field of a form, and the option of a run, with what the board's dialog has shown of the things to work on.
+# The form field and run option for the items that the board's dialog has shown.
 SHOWN = "shown"
 
-# The limits of entered numbers: 15 digits before the decimal point and 6 after it.
 _WHOLE_DIGITS = 15
 _DECIMALS = 6
 _EXACT = Context(prec=60)
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
-# Characters that nobody sees: the zero-width space, and those that turn the direction of the text after them, so that it reads as another
-# one.
+# Invisible characters: the zero-width space, and the controls that change the text direction and so disguise a text.
 INVISIBLE = frozenset(map(chr, (0x200B, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def plain(text: str) -> str:
-    """The text with the usual digits, letters and signs instead of their full-width forms, and without blanks around it."""
+    """The text in its usual (not full-width) characters, without surrounding blanks."""
     return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
 
 
 def compared(text: str) -> str:
-    """The text for a comparison of what people typed: as ``plain``, with one blank between words."""
+    """The text as compared with other entered texts: ``plain``, with one blank between words."""
     return " ".join(plain(text).split())
 
 
@@ -41,7 +39,7 @@ def visible(text: str) -> str:
 
 
 def entered_day(value: object) -> date | None:
-    """The day in a field of a form, or None if it is none in the form YYYY-MM-DD, or is before ``EARLIEST_BUSINESS_DATE``."""
+    """The day in a form field. None if it is not in the form YYYY-MM-DD or is before ``EARLIEST_BUSINESS_DATE``."""
     if not isinstance(value, str):
         return None
     try:
@@ -53,14 +51,14 @@ def entered_day(value: object) -> date | None:
 
 
 def is_enterable(number: Decimal) -> bool:
-    """Whether the number is finite, and has at most 15 digits before the decimal point and 6 after it."""
+    """True if the number is finite, with at most 15 digits before the decimal point and 6 after it."""
     if not number.is_finite() or abs(number) >= Decimal(1).scaleb(_WHOLE_DIGITS):
         return False
     return number == number.quantize(Decimal(1).scaleb(-_DECIMALS), context=_EXACT)
 
 
 def entered_number(text: str) -> Decimal | None:
-    """The number in a text that a user entered, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
+    """The number in an entered text, or None. Allowed: ASCII digits, a sign, commas in groups of three, and a decimal point."""
     if _NUMBER.fullmatch(text) is None:
         return None
     number = Decimal(text.replace(",", ""))

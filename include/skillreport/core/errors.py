@@ -1,14 +1,14 @@
-"""The errors of the batches. Each is either recoverable, so that a retry may help, or permanent.
+"""The errors of the batches. Each is recoverable (a retry may help) or permanent.
 
-Only recoverable errors are retried (batch list, section 6.2, ``isRecoverable``). A message is one Japanese sentence for the operator:
-what is wrong, and what to do. DAG files import this module, so it loads the database driver only to look at an error.
+Only recoverable errors are retried (batch list, section 6.2, ``isRecoverable``). A message is one Japanese sentence for the operator: the
+problem and the action. DAG files import this module, so it imports the database driver only to inspect an error.
 """
 
 from __future__ import annotations
 
 
 class BatchError(Exception):
-    """An error of the batches. ``recoverable``: a retry may succeed without an operator's action. ``code``: instead of the class's name."""
+    """An error of the batches. ``recoverable``: a retry may succeed without an operator's action. ``code`` replaces the class name."""
 
     recoverable = False
     code = ""
@@ -19,7 +19,7 @@ class ParameterError(BatchError):
 
 
 class AnswerError(ParameterError):
-    """The answer to a request for an approval cannot be used. The user can be asked again in the same run."""
+    """The answer to an approval request cannot be used. The same run can ask the user again."""
 
 
 class SchemaError(BatchError):
@@ -27,7 +27,7 @@ class SchemaError(BatchError):
 
 
 class SettingsError(BatchError):
-    """The settings file, or a tenant's override, is not valid."""
+    """The settings file or a tenant's override is not valid."""
 
 
 class ConnectionMissingError(BatchError):
@@ -39,20 +39,20 @@ class ConnectionInvalidError(BatchError):
 
 
 class DatabaseUnavailableError(BatchError):
-    """PostgreSQL does not answer, or refuses the login."""
+    """PostgreSQL does not answer or rejects the login."""
 
     recoverable = True
 
 
-# SQLSTATE classes and codes of errors after which the same statement may succeed. 25006: a standby before its promotion. A login that is
-# read-only by its own setting is refused when it connects.
+# SQLSTATE classes and codes after which the same statement may succeed. 25006: a standby before its promotion. A login that is read-only by
+# its own setting is rejected on connect.
 _RECOVERABLE_SQLSTATES = ("08", "25006", "40", "53", "55P03", "57P")
-# SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's
-# function, an external routine. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
+# SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's function, an
+# external routine. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
 _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
 
 
-# Explanations for operators, by SQLSTATE or by its class.
+# The keys are SQLSTATEs or their classes.
 _MEANINGS = {
     # PostgreSQL gives this code only to faulty clients.
     "08P01": "接続プーラーに空きがありません（接続の上限を増やしてください）か、プーラーが要求を受け付けません",
@@ -73,7 +73,7 @@ _MEANINGS = {
 
 
 def is_recoverable(error: BaseException) -> bool:
-    """Whether a retry may help. An unknown error is permanent, because it is probably a defect."""
+    """True if a retry may help. An unknown error is permanent, because it is probably a bug."""
     import psycopg
 
     if isinstance(error, BatchError):
@@ -86,7 +86,7 @@ def is_recoverable(error: BaseException) -> bool:
 
 
 def is_about_data(error: Exception) -> bool:
-    """Whether one tenant's rows may have caused the error, so that the other tenants may succeed."""
+    """True if one tenant's rows may have caused the error, so that other tenants may succeed."""
     import psycopg
 
     if isinstance(error, psycopg.Error):
@@ -96,7 +96,7 @@ def is_about_data(error: Exception) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The error in one line for the operator, without traceback and without the row values in PostgreSQL's details."""
+    """The error in one line for operators, without traceback and without the row values of PostgreSQL's details."""
     import psycopg
 
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
@@ -105,13 +105,13 @@ def reason_of(error: BaseException) -> str:
         text = f"{meaning}（{cause}）" if meaning else f"データベースのエラーです（{cause}）"
     else:
         text = str(error) or type(error).__name__
-    # Remove characters that PostgreSQL cannot store (NUL, half a surrogate pair), so that the reason can be recorded.
+    # PostgreSQL cannot store NUL or surrogates, and the reason is recorded there.
     storable = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return " ".join(storable.split())
 
 
 def code_of(error: BaseException) -> str:
-    """The SQLSTATE of a database error, the code of an error of the batches, otherwise the class's name. It selects the ``FailureKind``."""
+    """The SQLSTATE of a database error, a batch error's code, or the class name. It selects the ``FailureKind``."""
     import psycopg
 
     if isinstance(error, BatchError) and error.code:

@@ -1,7 +1,7 @@
-"""The kinds of failure: what each means, and what an operator does about it. ``failure_kinds.toml`` has their texts.
+"""The kinds of failure: their meaning and the operator's action. The texts are in ``failure_kinds.toml``.
 
-Alerts, the board, the DAGs' documentation and the pages are made from them. A failure has a code, and the code and the run's registry entry
-select its kind. Tenants' outcomes, the errors of steps and the problems of a whole run have codes.
+Alerts, the board, the DAGs' documentation and the pages use them. Tenants' outcomes, errors of steps and problems of an entire run have
+codes. The code and the run's registry entry select the kind.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Literal
 from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING, RESTORE_BACKUP
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
-# The code of a tenant or a step whose task was killed.
+# The code of a tenant or step whose task was killed.
 NO_RESULT = "NO_RESULT"
 
-# The codes of a tenant whose task was interrupted before it had a result. Airflow's error is that of its time limit.
+# The codes of a tenant whose task was interrupted before its result. AirflowTaskTimeout: the task's time limit.
 INTERRUPTED = (NO_RESULT, "AirflowTaskTimeout")
 
-# The codes of a run that ended without closing its row, and of a run that was cleared and not closed again.
+# The codes of a run that ended without closing its row, and of a cleared run that was not closed again.
 RUN_LOST, RUN_UNCLOSED = "RUN_LOST", "RUN_UNCLOSED"
 
-# The ends of a remedy.
+# Last sentences of a remedy.
 CLEAR_FAILED = "{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
 CLEAR_TASK = "この実行の {task} を下流ごと消去（Clear）してください。"
 
-# The ends of a remedy in a DAG that nobody clears: an operation, an approval, the approval of a deletion (which has a stage behind it), an
-# operation that also runs by itself.
+# Last sentences of a remedy in a DAG that is never cleared: an operation, an approval, a deletion's approval (which continues an earlier
+# stage), a scheduled operation.
 OPERATE_AGAIN = (
     "済んだ分がないかをボードで確かめてから、同じ操作を新しく実行（Trigger）してください。"
     "消去（Clear）しても、操作はやり直せません。"
@@ -46,7 +46,7 @@ DELETE_ON = (
 )
 NEXT_RUN = "次の予定の実行が続きをします。急ぐときは、経理が新しく実行（Trigger）してください。消去（Clear）は不要です。"
 
-# The kinds of clears: of what has failed; others name a task.
+# The value of ``clear`` for "clear what has failed". Other values name a task.
 FAILED = "failed"
 
 
@@ -58,7 +58,7 @@ def _in_japanese(text: str, **values: str) -> str:
 class FailureKind:
     """A kind of failure. The texts are Japanese, for operators; ``failure_kinds.toml`` describes the fields.
 
-    ``again`` is the end of the remedy in an operation, instead of a clear. ``at_once``: a clear may help before anybody changes anything.
+    ``again`` ends an operation's remedy instead of a clear. ``at_once``: a clear may help before anything is changed.
     """
 
     name: str
@@ -76,13 +76,13 @@ class FailureKind:
 
     @property
     def urgency(self) -> Literal["now", "depends", "morning"]:
-        """Whether an operator must act in the night, by the first words of ``waits``."""
+        """The operator's urgency at night, from the first words of ``waits``."""
         if self.waits.startswith("待てません"):
             return "now"
         return "morning" if self.waits.startswith("待てます") else "depends"
 
     def remedy(self, failed: str = "失敗したインスタンス", words: Callable[..., str] = _in_japanese) -> str:
-        """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps. ``words`` translates a text."""
+        """The operator's action. ``failed`` names what to clear, if a clear helps. ``words`` translates a text."""
         action = "".join(words(text) for text in (self.change, self.action) if text)
         if self.again:
             return action + words(self.again)
@@ -93,19 +93,19 @@ class FailureKind:
 
 @cache
 def failure_kinds() -> tuple[FailureKind, ...]:
-    """All kinds, in the order in which a code is looked up. The last one has every other code."""
+    """All kinds, in the order of the lookup. The last one matches every code."""
     rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     return tuple(FailureKind(name, **row) for name, row in rows.items())
 
 
 def own_kinds(spec: RunSpec) -> list[FailureKind]:
-    """The kinds that only some batches or operations have, and this one is among them."""
+    """The kinds that are limited to some batches or operations, including this one."""
     return [_of(kind, spec) for kind in failure_kinds() if spec.id in kind.of]
 
 
 def kind_of(spec: RunSpec, failure: BaseException | str | None) -> FailureKind:
-    """The kind of a failure in a run of ``spec``: of an error, of a code or the name of a kind, or (None) of a task that was killed."""
-    # Not at the top: it imports the database driver, and Airflow imports this module when it parses a DAG.
+    """The kind of a failure in a run of ``spec``, by error, code or kind name. None: the task was killed."""
+    # A local import, because it loads the database driver, and Airflow imports this module when it parses a DAG.
     from include.skillreport.core.errors import code_of
 
     code = code_of(failure) if isinstance(failure, BaseException) else failure or NO_RESULT
@@ -118,7 +118,7 @@ def kind_of(spec: RunSpec, failure: BaseException | str | None) -> FailureKind:
 
 
 def runbook_of(*specs: RunSpec) -> str:
-    """The items of the section 障害対応 that every DAG has, in Markdown. A family's DAG has several batches."""
+    """The items of each DAG's section 障害対応, in Markdown. A family's DAG has several batches."""
     spec, *others = specs
     failed = "赤いグループの中の赤いタスク" if others else f"赤い `{spec.mapped_task}` のインスタンス"
     kinds = [*(kind for each in specs for kind in own_kinds(each)), _of(failure_kinds()[-1], spec)]
@@ -132,12 +132,12 @@ def runbook_of(*specs: RunSpec) -> str:
 
 
 def _of(kind: FailureKind, spec: RunSpec, code: str = "") -> FailureKind:
-    """The kind in a run of ``spec``. Nobody clears an operation: the roles of its people may not, and Airflow does not say who did."""
+    """Operations are not cleared: their users lack the role, and Airflow does not say who cleared."""
     kind = replace(kind, waits=kind.waits or spec.can_wait)
     if not (kind.clear and isinstance(spec, OperationSpec)) or list(kind.of) == [spec.id]:
         return kind
     if spec is RESTORE_BACKUP and code in INTERRUPTED:
-        return kind  # what an interrupted restore leaves belongs to its run, and its people may clear
+        return kind  # an interrupted restore is cleaned up by its own run, which its users may clear
     if spec is APPROVE_OFFBOARDING:
         return replace(kind, clear="", again=DELETE_ON)
     again = NEXT_RUN if spec.cron else ASK_AGAIN if spec in APPROVALS.values() else OPERATE_AGAIN

@@ -1,9 +1,9 @@
 """The description of an operation: its texts and its typed fields.
 
-Airflow's form, the check of its values, the board's dialog and the tables of the documentation are made from it. Airflow's forms have no
-conditional fields. They show all fields, grouped by operation, and a run refuses a value that belongs to another operation.
+It is the source of Airflow's form, the validation, the board's dialog and the tables of the documentation. Airflow's forms have no
+conditional fields. They show all fields, grouped by operation, and a run rejects a value of another operation's field.
 
-DAG files import this module, so it loads the database driver only to read values.
+DAG files import this module, so it imports the database driver only to read values.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class Field:
-    """A field of a form, as a part of an ``Annotated`` type. This class is a text in one line; the subclasses have other values.
+    """A form field, used in an ``Annotated`` type. Base class: a one-line text. Subclasses parse other types.
 
-    ``example`` is a value in the form. ``problem`` says what is wrong with a value that was read, as the rest of a sentence that begins
-    with the field's name; empty: nothing. ``choices`` are the values of a ``Choice``, with their labels. ``is_personal``: a run's conf
-    must not hold the value, because every viewer of Airflow can read it. ``is_target``: the value selects what the operation works on, so a
-    dialog does not let a person change what its button has set.
+    ``problem`` returns what is wrong with a parsed value, or an empty text. The text continues a sentence that begins with the field's
+    name. ``choices`` are the values of a ``Choice`` and their labels. ``is_personal``: a run's conf must not hold the value, because every
+    viewer of Airflow can read it. ``is_target``: the value selects the operation's target, so a dialog does not let the user change a value
+    set by its button.
     """
 
-    # The input of the board's dialog.
+    # The input in the board's dialog.
     input: Literal["text", "date", "lines", "flag", "choice"] = "text"
     example: Any = ""
 
@@ -57,7 +57,7 @@ class Field:
         self.example = example or self.example
 
     def read(self, value: Any) -> Any:
-        """The value that was entered. :raises ValueError: it cannot be read; the message is the rest of a sentence, as ``problem``."""
+        """The parsed value. :raises ValueError: it cannot be parsed; the message continues a sentence like ``problem``."""
         from include.skillreport.core.database import has_control_characters
         from include.skillreport.core.execution.digest import one_line
 
@@ -67,7 +67,7 @@ class Field:
         return text
 
     def refusal(self, name: str, value: Any) -> str:
-        """Why an entered value cannot be used, as a sentence; empty: it can. ``name`` is the field's in the form."""
+        """Why an entered value cannot be used, as a sentence; empty if it can. ``name`` is the field's name in the form."""
         try:
             problem = self.problem(self.read(value))
         except ValueError as error:
@@ -75,8 +75,6 @@ class Field:
         return f"「{self.title}」（{name}）{problem}" if problem else ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read the value before the type checks it."""
-
         def check(value: Any) -> Any:
             read = self.read(value)
             if problem := self.problem(read):
@@ -87,14 +85,14 @@ class Field:
 
 
 class Code(Field):
-    """An id or the number of a document. Full-width letters and digits count as the usual ones."""
+    """An id or a document number. Full-width letters and digits are converted."""
 
     def read(self, value: Any) -> str:
         return plain(super().read(value))
 
 
 class Number(Field):
-    """A number of up to 15 digits and 6 decimals. Full-width digits count as the usual ones."""
+    """A number of up to 15 digits and 6 decimals. Full-width digits are converted."""
 
     example = "11000"
 
@@ -123,14 +121,14 @@ class Day(Field):
 
 
 class Month(Day):
-    """A month, entered as one of its days. The value is its first day."""
+    """A month, entered as any of its days. The value is its first day."""
 
     def read(self, value: Any) -> date:
         return super().read(value).replace(day=1)
 
 
 class ReasonField(Field):
-    """Why a person does what the operation does. ``kept`` says where the text can be read."""
+    """The user's reason for the operation. ``kept`` says where the text can be read."""
 
     def __init__(
         self,
@@ -143,8 +141,9 @@ class ReasonField(Field):
 
 
 class Lines(Field):
-    """Texts, one in a line. The value is a tuple. ``of_invoice``: each is ``position=value`` about a line of the invoice of the form's
-    tenant and month, so a dialog lists these lines.
+    """Texts, one per line; the value is a tuple.
+
+    ``of_invoice``: each line is ``position=value`` for a line of the invoice of the form's tenant and month. A dialog lists these lines.
     """
 
     input = "lines"
@@ -156,12 +155,12 @@ class Lines(Field):
         return tuple(self.read_line(line) for line in lines if str(line).strip())
 
     def read_line(self, line: Any) -> Any:
-        """The value of a line. :raises ValueError: it cannot be read."""
+        """The value of a line. :raises ValueError: it cannot be parsed."""
         return super().read(line)
 
 
 class Codes(Lines):
-    """Ids, one in a line. Full-width letters and digits count as the usual ones."""
+    """Ids, one per line. Full-width letters and digits are converted."""
 
     def read_line(self, line: Any) -> str:
         return plain(super().read_line(line))
@@ -192,11 +191,11 @@ class Choice(Field):
 
 @dataclass(frozen=True)
 class Shows:
-    """What a dialog shows of the things that an operation works on. Its run refuses to work on other things (``operations.shown``).
+    """The items that a dialog shows before an operation. The run refuses to work on other items (``operations.shown``).
 
-    ``tenants``: the named tenants, and ``rows``: what belongs to them (the blocks ``shown_…`` of the operations and ``described_…`` of the
-    board find it), with ``also`` further ones. ``ids``: the values of these fields. ``unless``: the flag with which the operation is about
-    the tenants as a whole.
+    ``tenants``: the named tenants are shown. ``rows``: their rows are shown, found by the blocks ``shown_…`` of the operations and
+    ``described_…`` of the board; ``also`` adds further rows. ``ids``: the values of these fields are shown. ``unless`` is the flag with
+    which the operation works on entire tenants.
     """
 
     rows: str = ""
@@ -206,20 +205,21 @@ class Shows:
     unless: str = ""
 
 
-# For an operation that works on no row that exists: what it is about is typed into the dialog.
+# For an operation without an existing target: the user types everything into the dialog.
 NOTHING_YET = Shows(tenants=False)
 
 
 class Operation(BaseModel):
-    """One choice of a form, with the values that were entered. A subclass describes the operation.
+    """One choice of a form, with the entered values. A subclass describes the operation.
 
-    Its docstring is ``effect``: what the operation changes, in Japanese. Its fields have a ``Field`` each; one with a default is optional.
-    ``takes_former``: it works on tenants that have left or that the application has deleted, too. The board also requires the fields in
-    ``needed_on_board``. ``shows`` is what the dialog shows, and has no default. ``of_month``: it works on the month of the business date;
-    if not, the board asks for no month. ``label`` is the text in the form, ``button`` the text of the operation's button on the board.
+    Its docstring becomes ``effect``: what the operation changes, in Japanese. Each field has a ``Field``; a field with a default is
+    optional. ``takes_former``: the operation also accepts tenants that have left or were deleted in the application. The board also
+    requires the fields in ``needed_on_board``. ``shows`` is what the dialog shows, and has no default. ``of_month``: the operation works on
+    the month of the business date; otherwise the board does not ask for a month. ``label`` is the text in the form, ``button`` that on the
+    board.
     """
 
-    # Parsing a DAG file builds no validators.
+    # Parsing a DAG file needs no validators.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: ClassVar[str]
@@ -234,27 +234,27 @@ class Operation(BaseModel):
     of_month: ClassVar[bool] = True
 
     def values(self) -> dict[str, Any]:
-        """The values as JSON. ``OperationForm.entered`` reads them again."""
+        """The values as JSON, readable by ``OperationForm.entered``."""
         return {"operation": self.name, **self.model_dump(mode="json", exclude_defaults=True)}
 
     def check(self, today: date, /) -> None:
-        """Check the values on the day (Asia/Tokyo) on which they are entered. :raises ParameterError: a value cannot be used."""
+        """Check the values on their day of entry (Asia/Tokyo). :raises ParameterError: a value cannot be used."""
 
     @classmethod
     def so_far(cls, values: Mapping[str, Any]) -> Self:
-        """The operation with what a person has entered so far: a required value that is missing is None. Each value can be read."""
+        """The operation with the values entered so far. A missing required value is None. Each value must be readable."""
         given = {name: field for name, field in cls.fields().items() if not is_empty(values.get(name))}
         read = {name: field.read(values[name]) for name, field in given.items()}
         return cls.model_construct(**dict.fromkeys(cls.fields(required=True)) | read)
 
     @classmethod
     def is_personal(cls) -> bool:
-        """Whether a field has personal values. They are entered on the board, and the conf of the run has a token (``ENTRY``) for them."""
+        """True if a field has personal values. Users enter them on the board, and the run's conf has a token (``ENTRY``) for them."""
         return any(field.is_personal for field in cls.fields().values())
 
     @classmethod
     def fields(cls, *, required: bool | None = None) -> dict[str, Field]:
-        """The fields by name: all, or only the required or the optional ones."""
+        """The fields by name: all, only the required, or only the optional ones."""
         infos = cls.model_fields.items()
         return {name: _field(info) for name, info in infos if required in (None, info.is_required())}
 
@@ -265,7 +265,7 @@ OperationT = TypeVar("OperationT", bound=Operation)
 def described(
     name: str, title: str, *, button: str = "", is_read_only: bool = False
 ) -> Callable[[type[OperationT]], type[OperationT]]:
-    """Decorate the class of an operation with its texts. ``button`` is its title unless it is given."""
+    """Decorate an operation class with its texts. ``button`` defaults to the title."""
 
     def describe(operation: type[OperationT]) -> type[OperationT]:
         if not hasattr(operation, "shows"):
@@ -280,10 +280,9 @@ def described(
     return describe
 
 
-# The heading of fields that several groups of operations use.
 _SHARED = "いくつかの操作で使う欄"
 
-# The field of Airflow's form with the token of what a person has entered on the board.
+# The field of Airflow's form with the token of the values entered on the board.
 ENTRY = "entry"
 _ENTRY_FIELD = Field(
     "入力の控え",
@@ -297,9 +296,9 @@ _SHOWN_FIELD = Lines(
 
 
 class OperationForm:
-    """The form of an operation's DAG: its operations. The first one is the default.
+    """The form of an operation DAG. The first operation is the default.
 
-    ``groups`` are its operations by what a user does, for a form with many fields.
+    ``groups`` sorts the operations by purpose, for a form with many fields.
     """
 
     def __init__(
@@ -311,7 +310,7 @@ class OperationForm:
     def add(
         self, name: str, title: str, *, button: str = "", is_read_only: bool = False
     ) -> Callable[[type[OperationT]], type[OperationT]]:
-        """Decorate the class of an operation as ``described``: it is the next choice of the form."""
+        """Decorate an operation class as ``described``, and append it to the form."""
 
         def added(operation: type[OperationT]) -> type[OperationT]:
             self.operations.append(
@@ -323,17 +322,17 @@ class OperationForm:
 
     @property
     def has_choice(self) -> bool:
-        """Whether the form has the field "operation"."""
+        """True if the form has the field "operation"."""
         return len(self.operations) > 1
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The fields of all operations by name, in the order of the form."""
+        """The fields of all operations by name, in form order."""
         return {name: each for operation in self.operations for name, each in operation.fields().items()}
 
     @property
     def shown_fields(self) -> dict[str, Field]:
-        """The fields of Airflow's form by name: those of the operations without personal values, the token of the others, and ``SHOWN``."""
+        """The fields of Airflow's form by name: fields of operations without personal values, the token of the others, and ``SHOWN``."""
         shown = {
             name: field
             for name, field in self.fields.items()
@@ -347,8 +346,10 @@ class OperationForm:
         return [each for each in self.operations if name == SHOWN or name in each.fields()]
 
     def section(self, name: str) -> str | None:
-        """The heading of a field in the form. With groups: the group of its users, or 共通; None: more than three quarters of the
-        operations use it. Without groups: the titles of its users; None: all operations use it.
+        """The heading of a field in the form.
+
+        With groups: its group or the heading for several groups; None if more than three quarters of the operations use it. Without groups:
+        the titles of its users; None if all operations use it.
         """
         if not self._groups:
             return self._users_text(name)
@@ -359,13 +360,13 @@ class OperationForm:
         return groups[0] if len(groups) == 1 else _SHARED
 
     def description(self, name: str) -> str:
-        """The help of a field. In a form with groups, it names the operations that use it."""
+        """The help text of a field. In a form with groups, it names the operations that use the field."""
         text = self.shown_fields[name].description
         users = self._users_text(name) if self._groups else None
         return f"{text}［{users}］" if users else text
 
     def _users_text(self, name: str) -> str | None:
-        """The titles of the operations that use the field, or of those that do not. None: all do."""
+        """The titles of the operations that use the field, or of the others; None if all use it."""
         if name == ENTRY:
             return "・".join(each.title for each in self.operations if each.is_personal())
         users = self.users(name)
@@ -391,7 +392,7 @@ class OperationForm:
     def entered(
         self, values: Mapping[str, Any], today: date | None = None, *, on_board: bool = False
     ) -> Operation:
-        """The operation with its values. ``today`` is the day (Asia/Tokyo) on which they are entered, or None if they were checked before.
+        """The operation with its values. ``today`` is the day of entry (Asia/Tokyo), or None if the values were checked before.
 
         :raises ParameterError: the operation is unknown, a required field is empty, a field of another operation has a value, or a value
             cannot be used. The message names the field.
@@ -432,14 +433,14 @@ class OperationForm:
 
 
 def is_empty(value: object) -> bool:
-    """Whether a field of a form has no value."""
+    """True if a form field has no value."""
     if isinstance(value, list | tuple):
         return not any(str(each).strip() for each in value)
     return value is None or value is False or not str(value).strip()
 
 
 def _field(info: Any) -> Field:
-    # The parts of "Annotated[…] | None" are one level deeper.
+    # In "Annotated[…] | None" the parts are one level deeper.
     inner = (part for each in get_args(info.annotation) for part in getattr(each, "__metadata__", ()))
     return next(part for part in (*info.metadata, *inner) if isinstance(part, Field))
 

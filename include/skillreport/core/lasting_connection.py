@@ -1,4 +1,4 @@
-"""Connect to a server that restarts or fails over, and replace a lost connection, for work that may be repeated."""
+"""Connect to a server that restarts or fails over, and replace a lost connection for work that may be repeated."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Seconds in which a lost connection must be replaced, enough for a restart of PostgreSQL. Together with the limit of one send (two
-# minutes) this is shorter than the lease of a message in flight.
+# Time limit in seconds to replace a lost connection, enough for a restart of PostgreSQL. Together with the limit of one send (two minutes)
+# it is shorter than the lease of a message in flight.
 _CONNECTING_SECONDS = 120
-# Seconds for one attempt to connect.
 CONNECT_SECONDS = 10
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
-# If the same work loses this many connections or transactions, the work itself is the cause.
+# If the same work loses more connections or transactions than this, the work itself is the cause.
 _MOST_LOSSES = 3
 
-# The session settings that are copied to a replacement.
 _SETTINGS = (*SESSION_SETTINGS, "statement_timeout")
 
-# The addresses as they were given. psycopg keeps only the host that answered, with the address that its name had then.
+# The addresses as given. psycopg keeps only the host that answered, with the address that its name had then.
 _ADDRESSES: WeakKeyDictionary[psycopg.Connection[Any], Mapping[str, Any]] = WeakKeyDictionary()
 
 
 class StandbyError(psycopg.OperationalError):
-    """The server is a standby. It may be promoted."""
+    """The server is a standby, which may be promoted."""
 
 
 def connect_within(seconds: float, connect: Callable[[], T]) -> T:
-    """The result of ``connect``, which is repeated with growing pauses while its error may pass, for about ``seconds``.
+    """Call ``connect`` until it succeeds, with growing pauses, for about ``seconds``; returns its result.
 
-    :raises Exception: the last error of ``connect``, or one that does not pass.
+    :raises Exception: the last error of ``connect``, or an error that is not recoverable.
     """
     give_up_at, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while True:
@@ -61,9 +59,10 @@ def connect_within(seconds: float, connect: Callable[[], T]) -> T:
 
 
 def refuse_standby(connection: psycopg.Connection[Any]) -> None:
-    """:raises StandbyError: the server is a standby, which cannot write before its promotion.
+    """Raise an error for a standby, which cannot write before its promotion.
 
-    libpq's ``target_session_attrs`` does not serve here: PgBouncer keeps the answer of its first session, also after the promotion.
+    libpq's ``target_session_attrs`` does not help: PgBouncer keeps the answer of its first session, even after the promotion.
+    :raises StandbyError: the server is a standby.
     """
     if _is_standby(connection):
         raise StandbyError(
@@ -72,12 +71,12 @@ def refuse_standby(connection: psycopg.Connection[Any]) -> None:
 
 
 def keep_address(connection: psycopg.Connection[Any], **address: Any) -> None:
-    """Let a replacement of this connection use libpq's ``host``, ``hostaddr`` and ``port`` as they were given, without empty values."""
+    """Record libpq's ``host``, ``hostaddr`` and ``port`` as given, for a replacement of this connection. Empty values are ignored."""
     _ADDRESSES[connection] = {name: value for name, value in address.items() if value}
 
 
 class LastingConnection:
-    """A connection, and after a loss its replacement with the same login, role and settings, in autocommit mode.
+    """A connection in autocommit mode that is replaced after a loss, with the same login, role and settings.
 
     Use it from one thread at a time. :raises psycopg.Error: the connection does not answer at the start.
     """
@@ -98,7 +97,7 @@ class LastingConnection:
 
     @property
     def connection(self) -> psycopg.Connection:
-        """The present connection."""
+        """The current connection."""
         return self._current
 
     def run(
@@ -106,11 +105,11 @@ class LastingConnection:
         work: Callable[[psycopg.Connection], T],
         after_loss: Callable[[psycopg.Connection], object] = lambda _: None,
     ) -> T:
-        """The result of ``work``. If the connection is lost during it, ``after_loss`` and ``work`` run on a new connection.
+        """Run ``work`` and return its result. After a lost connection, run ``after_loss`` and ``work`` on a new connection.
 
-        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``. A connection to a standby counts as
-        lost. ``work`` also runs again if PostgreSQL ended its transaction because another one and this one waited for each other.
-        :raises psycopg.Error: an error of ``work``, or no new connection within about two minutes. After that it is raised at once.
+        The lost transaction may have been committed, so ``work`` must be safe to repeat. A connection to a standby counts as lost. ``work``
+        also runs again after a deadlock.
+        :raises psycopg.Error: an error of ``work``, or no new connection within about two minutes. Later calls then raise it at once.
         """
         for losses in range(_MOST_LOSSES + 1):
             try:
@@ -144,7 +143,7 @@ class LastingConnection:
         try:
             replacement = connect_within(_CONNECTING_SECONDS, self._connected)
         except psycopg.Error:
-            # The lanes of a sender share this connection, so they must not wait one after the other.
+            # The sender's lanes share this connection. Without this flag, each lane would wait again.
             self._has_given_up = True
             raise
         self.close()
@@ -165,7 +164,7 @@ class LastingConnection:
 
 @contextmanager
 def lasting(connection: psycopg.Connection) -> Iterator[LastingConnection]:
-    """A ``LastingConnection`` that begins with this connection. Its replacements are closed at the end of the block."""
+    """A ``LastingConnection`` that begins with this connection. Replacements are closed at the end of the block."""
     kept = LastingConnection(connection)
     try:
         yield kept

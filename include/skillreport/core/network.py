@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class OAuthConfig:
-    """Client credentials of OAuth 2 (RFC 6749, section 4.4), or a fixed ``access_token``.
+    """OAuth 2 client credentials (RFC 6749, section 4.4), or a fixed ``access_token``.
 
-    ``mask`` registers a fetched token, so that the logs hide it.
+    ``mask`` registers a fetched token, so that logs hide it.
     """
 
     client_id: str = ""
@@ -26,10 +26,10 @@ class EmailConfig:
     """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins).
 
     ``sender`` is the From address, with or without a display name. ``reply_to``, ``envelope_sender`` (default: the From address) and
-    ``unsubscribe_address`` are addresses or empty. In the last two, ``{token}`` is replaced by the message's id in the outbox. The id
-    identifies the message of a bounce or an unsubscription. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a
-    tenant entered the server, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: no limit is known) are upper
-    limits; lower limits are learnt from the server's answers.
+    ``unsubscribe_address`` are addresses or empty. In the last two, ``{token}`` becomes the message's id in the outbox, which identifies
+    the message of a bounce or an unsubscription. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a tenant
+    entered the server, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: unknown) are upper limits. The
+    sender learns lower limits from the server's answers.
     """
 
     host: str
@@ -51,7 +51,7 @@ class EmailConfig:
 class MailboxConfig:
     """An IMAP mailbox with bounces, complaints and unsubscriptions. ``security`` is as in ``EmailConfig``.
 
-    A mail that was read is marked as read. If ``move_to`` names a folder, the mail is moved there.
+    A read mail is marked as read, and moved to the folder ``move_to`` if it is set.
     """
 
     host: str
@@ -66,9 +66,9 @@ class MailboxConfig:
 
 @dataclass(frozen=True)
 class Network:
-    """The mail server, the mailbox for feedback, and hosts (``host:port``) whose address may be private (local stand-ins).
+    """The mail server, the feedback mailbox, and hosts (``host:port``) that may have private addresses (local stand-ins).
 
-    ``mask`` registers secrets, so that the logs hide them. One call for all secrets is much faster than a call for each.
+    ``mask`` registers secrets, so that logs hide them. One call for all secrets is much faster than one call each.
     """
 
     email: EmailConfig | None = None

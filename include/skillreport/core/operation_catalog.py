@@ -1,4 +1,4 @@
-"""The registry of the manual operations, and what the execution log calls by an id: batches and operations."""
+"""The registry of the manual operations, and lookups over batches and operations."""
 
 from __future__ import annotations
 
@@ -179,10 +179,10 @@ OPERATIONS: tuple[OperationSpec, ...] = (
     UNDO_SETTINGS_SYNC,
 )
 
-# What runs by itself.
+# Batches and operations with a schedule.
 SCHEDULED: tuple[RunSpec, ...] = (*BATCHES, *(spec for spec in OPERATIONS if spec.cron))
 
-# The operation that asks for approval of what a batch or an operation holds, by the latter's id. Its DAG waits for the answer.
+# The operation that requests approval for held items of a batch or operation (the key). Its DAG waits for the answer.
 APPROVALS: dict[str, OperationSpec] = {
     TENANT_BILLING.id: APPROVE_INVOICES,
     EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
@@ -193,11 +193,11 @@ APPROVALS: dict[str, OperationSpec] = {
     NOTIFICATION_RETRY.id: APPROVE_RESUMPTION,
 }
 
-# All batches and operations, by the id in the execution log.
+# All batches and operations, by their id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
 
 
 def specs_by_dag() -> dict[str, tuple[RunSpec, ...]]:
-    """The batches and operations of each DAG. The DAG of a family has several."""
+    """The batches and operations of each DAG. A family's DAG has several."""
     own = {spec.dag_id: (spec,) for spec in RUN_SPECS.values()}
     return own | {family.dag_id: specs for family, specs in FAMILY_BATCHES.items()}

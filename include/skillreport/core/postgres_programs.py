@@ -1,4 +1,4 @@
-"""Chooses the installed ``pg_dump`` and ``pg_restore`` that fit a server. Packages install several major versions side by side."""
+"""Choose the installed ``pg_dump`` and ``pg_restore`` that fit a server. Packages install several major versions side by side."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ BIN_VARIABLE = "skill_batch_postgres_bin"
 
 _PROGRAMS = ("pg_dump", "pg_restore")
 
-# The packages of Debian, and of the PostgreSQL project for Red Hat, have a folder for each major version: parent, and prefix of the name.
+# Debian's packages, and the PostgreSQL project's for Red Hat, have a folder per major version: parent folder and name prefix.
 _PACKAGES = ((Path("/usr/lib/postgresql"), ""), (Path("/usr"), "pgsql-"))
 
-# pg_restore 17 and later sends SET transaction_timeout, which older servers refuse.
+# pg_restore 17 and later sends SET transaction_timeout, which older servers reject.
 _NEWER_PROGRAMS_FIT = 17
 
-# The versions that programs have stated, by path and time of the file's change in nanoseconds.
+# Known versions of programs, by path and modification time in nanoseconds.
 _stated: dict[tuple[str, int], int] = {}
 
 
 class UnsuitableProgramsError(BatchError):
-    """No installed programs fit the server: the problem, the remedy, and the installed major versions."""
+    """No installed program fits the server: the problem, the remedy and the installed major versions."""
 
     def __init__(self, problem: str, remedy: str, installed: Sequence[int] = ()) -> None:
         super().__init__(problem + remedy)
@@ -36,9 +36,9 @@ class UnsuitableProgramsError(BatchError):
 def find_programs(bin_dir: str, server: int) -> str:
     """The folder with the programs for a server of this major version.
 
-    ``bin_dir`` names one or more folders, separated as in PATH. A folder such as ``/usr/lib/postgresql/18/bin`` also stands for those of
-    the other versions beside it. Empty: the folders of the packages, and the PATH. The server's own version comes first, then the next
-    newer version. Servers before 17 accept their own version only.
+    ``bin_dir`` names one or more folders, separated as in PATH. A folder such as ``/usr/lib/postgresql/18/bin`` includes its sibling
+    versions. Empty: the packages' folders and the PATH. The server's own version is preferred, then the next newer version. Servers before
+    17 need their own version.
     :raises UnsuitableProgramsError: names the installed versions and the version to install.
     """
     found = [(versions, folder) for folder in _folders(bin_dir) if (versions := _versions(folder))]
@@ -65,18 +65,17 @@ def find_programs(bin_dir: str, server: int) -> str:
 
 
 def _folders(bin_dir: str) -> list[Path]:
-    """The folders to search, in order."""
     if bin_dir:
         named = [Path(folder) for folder in bin_dir.split(os.pathsep)]
         return [*named, *(folder for each in named for folder in _beside(each))]
     packages = [folder for parent, prefix in _PACKAGES for folder in _of_all_versions(parent, prefix)]
     on_path = shutil.which(_PROGRAMS[0])
-    # The PATH comes last: Debian has a program there that chooses a version itself.
+    # PATH comes last: Debian's program there chooses a version itself.
     return [*packages, *([Path(on_path).parent] if on_path else [])]
 
 
 def _beside(folder: Path) -> list[Path]:
-    """The folders of the other versions, if the folder is that of a version."""
+    """The folders of the other versions, if the folder belongs to one."""
     prefix = folder.parent.name.rstrip("0123456789")
     is_of_a_version = folder.name == "bin" and prefix != folder.parent.name
     return _of_all_versions(folder.parent.parent, prefix) if is_of_a_version else []
@@ -88,7 +87,7 @@ def _of_all_versions(parent: Path, prefix: str) -> list[Path]:
 
 
 def _versions(folder: Path) -> list[int]:
-    """The major versions of the programs; empty if one of them is missing or does not run."""
+    """Returns an empty list if a program is missing or does not run."""
     versions = []
     for name in _PROGRAMS:
         path = shutil.which(name, path=str(folder))
@@ -100,7 +99,7 @@ def _versions(folder: Path) -> list[int]:
 
 
 def _version(path: str) -> int | None:
-    """The major version of a program; None if it does not run. A process asks the same file until it has answered."""
+    """Returns None if the program does not run. Answers are cached per process and file."""
     key = path, Path(path).stat().st_mtime_ns
     if key not in _stated and (found := re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version"))):
         _stated[key] = int(found[1])
@@ -108,7 +107,7 @@ def _version(path: str) -> int | None:
 
 
 def _output(*command: str) -> str:
-    """What a program prints; empty if it fails, or is one of another machine."""
+    """Returns an empty text if the program fails or is built for another machine."""
     try:
         return subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""The plan of a run: its steps, in their order. Airflow's DAGs and the local stack's runs walk it.
+"""The plan of a run: its steps in order, for Airflow's DAGs and the local stack's runs.
 
 ::
 
@@ -6,8 +6,8 @@
                                                                                                                         │
                                                                                                             (announce) ◄┘
 
-The registry has the ids of the own steps and of the mapped step. A step that waits for people, for usage or for an answer is a step like
-others. Airflow creates the tasks in this order.
+The registry has the ids of the own steps and of the mapped step. Steps that wait (for users, usage or an answer) are ordinary steps.
+Airflow creates the tasks in this order.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 
 class Needs(Flag):
-    """What a step needs: the run that ``open_run`` returns, one of its shards, or Airflow (its runs, its form, its waiting).
+    """What a step needs: the run that ``open_run`` returns, one of its shards, or Airflow (its runs, form or waiting).
 
-    A local run has no Airflow. It does such a step with a fake, or leaves it out.
+    A local run has no Airflow. It fakes or omits such a step.
     """
 
     NOTHING = 0
@@ -34,9 +34,9 @@ class Needs(Flag):
 
 @dataclass(frozen=True)
 class Step:
-    """A step: the id of its task, its name in the UI, and what it needs.
+    """A step: its task id, its name in the UI, and its needs.
 
-    A step that needs the run, but neither a shard nor Airflow, is a method of the batch (``Batch.own_step``).
+    A step that needs only the run is a method of the batch (``Batch.own_step``).
     """
 
     id: str
@@ -45,12 +45,12 @@ class Step:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether each shard has an instance of it. The other steps run once."""
+        """True if each shard has an instance of the step. Other steps run once."""
         return Needs.SHARD in self.needs
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a method of the batch, once for the whole run."""
+        """True if the step is a method of the batch that runs once per run."""
         return self.needs == Needs.RUN
 
 
@@ -65,7 +65,6 @@ REQUEST_APPROVAL = Step("request_approval", "承認の依頼", Needs.AIRFLOW)
 CLOSE_RUN = Step("close_run", "終了・結果")
 ANNOUNCE = Step("announce", "完了の告知", Needs.AIRFLOW)
 
-# The steps between `open_run` and the mapped step, by the id that the registry has.
 _OWN: Mapping[str, Step] = {
     step.id: step
     for step in (

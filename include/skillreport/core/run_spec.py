@@ -1,4 +1,4 @@
-"""What the registry says about a batch, an operation and a family."""
+"""The registry's types: batch, operation and family."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from include.skillreport.core.assets import AssetSpec
 
 
 class Severity(IntEnum):
-    """How urgent a batch is (batch list, section 6.2). It decides the priority for a worker. Alerts about a run are at least HIGH. The
-    values are ordered.
+    """The urgency of a batch (batch list, section 6.2). It sets the worker priority. Values are ordered. Alerts about a run are at least
+    HIGH.
     """
 
     MEDIUM = 1
@@ -30,7 +30,7 @@ class WorksOn(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFamily:
-    """A family of batches: a folder under ``dags/``, a tag, and a DAG for manual runs of several of its batches."""
+    """A family of batches: a folder under ``dags/``, a tag, and a DAG that runs several of its batches manually."""
 
     slug: str
     name: str
@@ -41,14 +41,13 @@ class BatchFamily:
 class RunSpec:
     """A batch or an operation.
 
-    ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
-    means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
-    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``takes_tenants``
-    is false if every run works on all, so that no tenants can be named. ``can_wait`` tells operators whether a failure can wait until the
-    morning. ``cron`` is the schedule; empty: people start each run. ``steps`` are the ids of its own tasks before the mapped task, in
-    order; ``run_plan`` has the whole order. ``read_name`` is the name of the step ``read_logs`` in the UI, by what it reads; its id is the
-    same everywhere, because a clear of an open run needs it. ``confirms_resumption``: after a pause, a run of the schedule defers what
-    people would receive until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
+    ``time_limit`` applies to the entire run. ``retries`` excludes the first attempt (the customer's "attempts: 3" means two retries).
+    ``mapped_task`` is the id of the task that Airflow maps over the tenants, ``mapped_task_name`` its name in the UI. ``per_tenant`` is
+    false for units other than tenants. ``takes_tenants`` is false if every run works on all tenants, so that none can be named.
+    ``can_wait`` tells operators if a failure can wait until the morning. ``cron`` is the schedule; empty: all runs are manual. ``steps``
+    are the ids of the own tasks before the mapped task; ``run_plan`` has the full order. ``read_name`` is the UI name of ``read_logs``,
+    whose id is always the same, because clearing an open run needs it. ``confirms_resumption``: after a pause, a scheduled run holds its
+    messages until a user approves them. ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -72,31 +71,31 @@ class RunSpec:
 
     @property
     def run_severity(self) -> Severity:
-        """How urgent a failed or late run is. At least HIGH, because each failed run sends an alert (batch list, section 5.3)."""
+        """The urgency of a failed or late run, at least HIGH: each failed run sends an alert (batch list, section 5.3)."""
         return max(self.severity, Severity.HIGH)
 
     @property
     def dag_id(self) -> str:
-        """The id of the DAG that runs only this batch or operation."""
+        """The id of the DAG for this batch or operation alone."""
         return self.slug
 
     @property
     def package(self) -> str:
-        """Its Python package, whose ``create_batch`` makes the batch: ``include.skillreport.batches.tenant_usage``."""
+        """The Python package whose ``create_batch`` creates the batch, for example ``include.skillreport.batches.tenant_usage``."""
         return f"include.skillreport.{self._folder}.{self.slug}"
 
     @property
     def priority_weight(self) -> int:
-        """Airflow's priority weight. If worker slots are short, billing runs first, then notifications, then the others."""
+        """Airflow's priority weight. When worker slots are short, billing runs first, then notifications, then the rest."""
         return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch. In the family's DAG it runs after the batch ``after``.
+    """A batch. In the family's DAG it runs after the batch ``after``.
 
-    ``makes`` are the assets that a complete run announces, and ``reads`` those that it makes them from. ``missed_runs`` tells operators
-    which missed runs are made up for, and how; ``sent_late`` what people receive from a run for a past date.
+    A complete run announces the assets ``makes``, produced from the assets ``reads``. ``missed_runs`` tells operators which missed runs to
+    repeat and how; ``sent_late`` tells what a run for a past date sends.
     """
 
     family: BatchFamily
@@ -109,20 +108,18 @@ class BatchSpec(RunSpec):
 
     @property
     def dag_id(self) -> str:
-        """``batch_018_01_tenant_usage`` for BATCH-018-01."""
+        """For example ``batch_018_01_tenant_usage`` for BATCH-018-01."""
         return f"{self.id.lower().replace('-', '_')}_{self.slug}"
 
     def partition_key(self, business_date: date) -> str:
-        """The key of what a run for this date makes: ``2026-10-31``, or the month ``2026-10`` of a monthly batch."""
+        """The asset partition of a run for this date: ``2026-10-31``, or ``2026-10`` for a monthly batch."""
         monthly = self.works_on is WorksOn.PREVIOUS_MONTH
         return f"{business_date:%Y-%m}" if monthly else f"{business_date:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperationSpec(RunSpec):
-    """An operation of people. It belongs to ``batch``, on whose results, inputs or tenants it works. One with a ``cron`` also runs by
-    itself.
-    """
+    """A manual operation on the results, inputs or tenants of ``batch``. With a ``cron`` it also runs on a schedule."""
 
     batch: BatchSpec
     can_wait: str = "手動実行なので、始めた人が判断します。"

@@ -1,4 +1,4 @@
-"""Validate a file's values, and describe each problem to the operator: file, line, key and what to do."""
+"""Validate a file's values. Each problem tells the operator the file, line, key and action."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAPPING = "「キー: 値」のまとまりにしてください"
 _LIST = "一覧（[a, b] か、「- 」で始まる行）にしてください"
 _TEXT = "文字列にしてください。数や true は引用符で囲みます"
 
-# By the type of pydantic's error, with the names of its context.
+# By pydantic's error type. Placeholders are names of the error's context.
 _WORDS = {
     OPERATOR_TEXT: "{text}",
     "value_error": "{error}",
@@ -43,7 +43,7 @@ _WORDS = {
     "union_tag_invalid": "{discriminator} は {expected_tags} のどれかにしてください",
 }
 
-# Errors whose value is the place itself, or a mapping.
+# The value of these errors is the place itself or a mapping.
 _WITHOUT_VALUE = frozenset({"missing", "extra_forbidden", "union_tag_not_found", "value_error"})
 
 _QUOTED = frozenset({"expected", "expected_tags", "discriminator"})
@@ -51,10 +51,9 @@ _QUOTED = frozenset({"expected", "expected_tags", "discriminator"})
 _COLLECTIONS = (BaseModel, Mapping, list, tuple)
 
 _LONGEST_VALUE = 60
-# Of a longer value, which a tenant may have entered, only the beginning is looked at.
+# A tenant may have entered a longer value. Only its beginning is masked and shown.
 _LONGEST_MASKED = 1_000
 
-# The part of a mail address before its domain.
 _MAILBOX = re.compile(r"([^\s@,;<>、'\"])[^\s@,;<>、'\"]*@")
 
 
@@ -62,7 +61,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def validated(model: type[_Model], node: Node) -> _Model:
-    """The values of a file as a model. :raises SettingsError: a sentence for each problem, with file, line, key and value."""
+    """The values of a file as a model. :raises SettingsError: one sentence per problem, with file, line, key and value."""
     try:
         return model.model_validate(node.plain())
     except ValidationError as error:
@@ -73,7 +72,7 @@ def validated(model: type[_Model], node: Node) -> _Model:
         if problem["type"] == "missing":
             place = (*place, problem["loc"][-1])
             if any(_misspelt(other, problems) == problem["loc"][-1] for other in problems):
-                continue  # the sentence about the other name says it
+                continue  # the sentence about the misspelt name covers it
         text = text_of(problem, found.content)
         if meant := _misspelt(problem, problems) or _similar(problem, node):
             text += f"（{meant} の書き間違いではありませんか）"
@@ -82,7 +81,7 @@ def validated(model: type[_Model], node: Node) -> _Model:
 
 
 def text_of(problem: ErrorDetails, content: object = None) -> str:
-    """The problem in Japanese, with the value that was given; if that is a collection, with the value in it that is wrong."""
+    """The problem in Japanese with the wrong value. For a collection, the wrong value is the one inside it."""
     words = _WORDS.get(problem["type"])
     context = {name: _listed(name, value) for name, value in problem.get("ctx", {}).items()}
     text = words.format(**context) if words else f"値が正しくありません（{problem['msg']}）。直してください"
@@ -93,7 +92,7 @@ def text_of(problem: ErrorDetails, content: object = None) -> str:
 
 
 def _causes(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """The problems without those of a collection that has a problem inside: pydantic counts valid items only."""
+    """Drop the problems of a collection that has a problem inside, because pydantic counts only valid items."""
     places = [problem["loc"] for problem in problems]
     return [
         problem
@@ -103,7 +102,7 @@ def _causes(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _found(node: Node, location: Sequence[int | str]) -> tuple[tuple[int | str, ...], Node]:
-    """The place of a problem in the file, and its node. pydantic's location also has names of models, which no file has."""
+    """The problem's place in the file, and its node. pydantic's location also contains model names."""
     place: tuple[int | str, ...] = ()
     for part in location:
         content = node.content
@@ -115,7 +114,7 @@ def _found(node: Node, location: Sequence[int | str]) -> tuple[tuple[int | str, 
 
 
 def _misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> int | str | None:
-    """The missing name that an unknown name probably means."""
+    """The missing name that the unknown name probably means."""
     if problem["type"] != "extra_forbidden":
         return None
     *parent, name = problem["loc"]
@@ -128,7 +127,7 @@ def _misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> int | 
 
 
 def _similar(problem: ErrorDetails, node: Node) -> str | None:
-    """The known name in the same mapping that an unknown name is similar to."""
+    """The known name in the same mapping that resembles the unknown name."""
     if problem["type"] != "extra_forbidden":
         return None
     *parent, name = problem["loc"]
@@ -138,7 +137,7 @@ def _similar(problem: ErrorDetails, node: Node) -> str | None:
 
 
 def _listed(name: str, value: object) -> str:
-    """A part of pydantic's context. Lists of names are texts such as ``'a', 'b' or 'c'``."""
+    """Lists of names are texts such as ``'a', 'b' or 'c'``."""
     quoted = re.findall("'([^']*)'", str(value)) if name in _QUOTED else []
     return "、".join(quoted) if quoted else str(value)
 
@@ -147,6 +146,6 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = "空" if value is None else repr(value[:_LONGEST_MASKED]) if isinstance(value, str) else str(value)
-    # Task logs have many readers.
+    # Task logs have many readers, so mask mail addresses.
     text = _MAILBOX.sub(r"\1***@", text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

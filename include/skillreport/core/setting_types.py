@@ -1,6 +1,6 @@
-"""The types of settings: numbers with bounds, booleans and days. Each accepts one form only, so nothing is read as something else.
+"""The types of settings: bounded numbers, booleans and days. Each accepts exactly one form, so no value is misread.
 
-A text of the same form counts too: a tenant's own value and the stored inputs of an invoice are texts.
+A text of that form is accepted too: a tenant's own value and an invoice's stored inputs are texts.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from include.skillreport.core.yaml_files import scalar_of
 
-# A day outside of these years is a typing error. A sum with a later day could exceed the range of ``date``.
+# A day outside these years is a typing error. Adding days to a later date could exceed the range of ``date``.
 EARLIEST_DAY, LATEST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-# The type of the errors whose text is an operator's sentence.
+# Errors of this type have a sentence for the operator.
 OPERATOR_TEXT = "operator_text"
 
 
@@ -42,7 +42,7 @@ class Range:
         return core_schema.no_info_before_validator_function(check, handler(source))
 
     def checked(self, value: object, *, is_whole: bool) -> int | Decimal:
-        """The number. :raises PydanticCustomError: it is no number, is no whole number, or is out of bounds."""
+        """The number. :raises PydanticCustomError: it is not a number, not a whole number, or out of bounds."""
         number = _scalar(value)
         is_number = isinstance(number, int | Decimal) and not isinstance(number, bool)
         if not (is_number and Decimal(number).is_finite() and (number == int(number) or not is_whole)):
@@ -57,7 +57,7 @@ class Range:
 
 
 def refused(text: str, *place: int | str) -> PydanticCustomError:
-    """The error of a value, with a text for the operator. ``place`` leads from the validated value to the wrong one."""
+    """A validation error with a text for the operator. ``place`` is the path from the validated value to the wrong value."""
     return PydanticCustomError(OPERATOR_TEXT, "{text}", {"text": text, "place": place})
 
 
@@ -97,12 +97,12 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Day = Annotated[date, BeforeValidator(_day)]
 FirstOfMonth = Annotated[Day, AfterValidator(_first_of_month)]
 
-# A hundred years of days, and ten years of hours. A sum with much more could exceed the range of ``date``.
+# A hundred years in days and ten years in hours. Larger sums could exceed the range of ``date``.
 LONGEST_DAYS = 36_500
 Days = Annotated[int, Range(1, LONGEST_DAYS)]
 Hours = Annotated[int, Range(1, 87_600)]
 
-# Smaller than the largest value of an integer column (2,147,483,647).
+# Below the maximum of an integer column (2,147,483,647).
 Count = Annotated[int, Range(0, 1_000_000_000)]
 PositiveInt = Annotated[int, Range(1, 1_000_000_000)]
 
@@ -110,14 +110,12 @@ Percent = Annotated[Decimal, Range(0, 1000, above=True)]
 Share = Annotated[Decimal, Range(0, 100)]
 Positive = Annotated[Decimal, Range(0, 1_000_000, above=True)]
 
-# Amounts and quantities have at most 15 digits before the decimal point, as many as people can enter in forms.
+# Amounts and quantities have at most 15 digits before the decimal point, like the numbers in forms.
 MOST = 10**15 - 1
 Quantity = Annotated[Decimal, Range(0, MOST)]
 
 
 def _matching(pattern: str, wanted: str) -> AfterValidator:
-    """A text of this form; otherwise ``wanted`` is the problem."""
-
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise refused(f"{wanted}にしてください")
@@ -149,7 +147,7 @@ BankAccount = Annotated[
 ]
 
 
-# The rest of a longer list is one value, which is not valid: a tenant's list may be very long, and each value has a problem of its own.
+# Longer lists are not split further: the rest is one invalid value. A tenant's list may be very long, with a problem per value.
 _MOST_LISTED = 100
 
 
@@ -159,10 +157,10 @@ def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",", _MOST_LISTED) if part.strip()]
 
 
-# Splits a tenant's own value, a text such as ``30, 7, 1``.
+# Splits a tenant's own value, for example ``30, 7, 1``.
 Listed = BeforeValidator(_listed)
 
 
 def below(lower: str, upper: str) -> str:
-    """The problem of two settings of which the first must be smaller."""
+    """The problem of two settings if the first is not smaller than the second."""
     return f"{lower} は {upper} より小さくしてください"

@@ -1,6 +1,6 @@
-"""Load and validate the settings: each package's defaults, and the installation's own file with overrides.
+"""Load and validate the settings: the packages' defaults, and the installation's file with overrides.
 
-A package with settings has two files. ``settings.py`` has a ``Section`` for each section, and ``settings.yaml`` its defaults.
+A package with settings has two files: ``settings.py`` with a ``Section`` class per section, and ``settings.yaml`` with its defaults.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_problems import text_of, validated
 from include.skillreport.core.yaml_files import Node, problem_at, read_text, read_yaml
 
-# The environment variable with the path of the installation's own file. Its values override the defaults.
+# The environment variable with the path of the installation's file, which overrides the defaults.
 SETTINGS_VARIABLE = "SKILL_BATCH_SETTINGS"
 
 _PACKAGE = "include.skillreport"
@@ -35,8 +35,8 @@ class Part(BaseModel):
 class Section(Part):
     """A section of the settings: the mapping under ``key``.
 
-    An installation's values override the defaults one by one, and those of ``replaced_as_a_whole`` as a whole. A relative path in ``files``
-    starts at the folder of the file that contains it.
+    An installation's values override the defaults one by one; those of ``replaced_as_a_whole`` replace the entire default. Relative paths
+    in ``files`` start at the folder of the file that contains them.
     """
 
     key: ClassVar[str]
@@ -44,17 +44,17 @@ class Section(Part):
     files: ClassVar[frozenset[str]] = frozenset()
 
     def warning(self) -> tuple[str, str, str] | None:
-        """The code, the problem and the remedy of valid settings that ``check`` names; None: it names none."""
+        """The code, problem and remedy of valid settings that ``check`` reports; None if there is nothing to report."""
         return None
 
     @classmethod
     def load(cls) -> Self:
-        """This section of the installation's settings. :raises SettingsError: as ``load_settings``."""
+        """This section of the installation's settings. :raises SettingsError: as in ``load_settings``."""
         return load_settings().of(cls)
 
     @classmethod
     def load_alone(cls) -> Self:
-        """The same without a look at the other sections: a DAG file needs no price list. :raises SettingsError: as ``load_settings``."""
+        """Load this section without reading the others, for example in a DAG file. :raises SettingsError: as in ``load_settings``."""
         return _load(os.environ.get(SETTINGS_VARIABLE) or None, cls).of(cls)
 
 
@@ -62,14 +62,14 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 class TenantSection(Section):
-    """A section whose settings may be overridden for one tenant, by rows of MST_TenantSettings with keys ``batch.<key>.*``."""
+    """A section that a tenant may override, by rows of MST_TenantSettings with keys ``batch.<key>.*``."""
 
     same_for_all: ClassVar[frozenset[str]] = frozenset()
 
     def overridden(self, overrides: Mapping[str, str | None]) -> Self:
-        """These settings with a tenant's own values (text) in place of the defaults.
+        """These settings with a tenant's own values (text) instead of the defaults.
 
-        :raises SettingsError: names each key that is unknown or the same for all tenants, or whose value is not valid.
+        :raises SettingsError: names each key that is unknown, the same for all tenants, or has an invalid value.
         """
         settings, problems = self._overridden(overrides)
         if problems:
@@ -77,9 +77,9 @@ class TenantSection(Section):
         return settings
 
     def overridden_if_valid(self, overrides: Mapping[str, str | None]) -> tuple[Self, tuple[str, ...]]:
-        """Like ``overridden``, with the default and a remark for each value that is not valid.
+        """Like ``overridden``, but with the default and a warning for each invalid value.
 
-        If the valid values contradict each other or a default, all defaults apply.
+        If valid values contradict each other or a default, all defaults apply.
         """
         settings, problems = self._overridden(overrides)
         if problems:
@@ -89,13 +89,13 @@ class TenantSection(Section):
         return settings, tuple(f"{problem}（既定値を使いました）" for problem in problems.values())
 
     def refused_keys(self, overrides: Mapping[str, str | None]) -> tuple[str, ...]:
-        """The names of a tenant's own values that are not valid; an empty name: valid values contradict each other or a default."""
+        """The keys of a tenant's invalid values. An empty name: valid values contradict each other or a default."""
         problems = self._overridden(overrides)[1]
         valid = {key: value for key, value in overrides.items() if key not in problems}
         return (*problems, *self._overridden(valid)[1])
 
     def _overridden(self, overrides: Mapping[str, str | None]) -> tuple[Self, dict[str, str]]:
-        """The settings with these values, or without any if there are problems; and the problems by key (empty: of several values)."""
+        """The settings with these values (unchanged if there are problems), and the problems by key (empty: several values)."""
         if not overrides:
             return self, {}
         prefix = f"テナントの設定 batch.{self.key}"
@@ -133,7 +133,7 @@ class Settings:
 
 @cache
 def section_classes() -> tuple[type[Section], ...]:
-    """The sections of all packages, in the order of the packages' paths."""
+    """The sections of all packages, ordered by package path."""
     modules = [
         import_module(f"{_PACKAGE}.{'.'.join(file.relative_to(_FOLDER).parent.parts)}.settings")
         for file in default_files()
@@ -148,14 +148,14 @@ def section_classes() -> tuple[type[Section], ...]:
 
 @cache
 def default_files() -> tuple[Path, ...]:
-    """The files ``settings.yaml`` of all packages."""
+    """The ``settings.yaml`` files of all packages."""
     return tuple(sorted(_FOLDER.rglob("settings.yaml")))
 
 
 def parse_settings(own_text: str, own_source: str, alone: type[Section] | None = None) -> Settings:
-    """The defaults with the overrides of ``own_text``: all sections, or one ``alone``.
+    """The defaults with the overrides of ``own_text``: all sections, or only ``alone``.
 
-    :raises SettingsError: names the file, the line, the setting and the problem.
+    :raises SettingsError: names the file, line, setting and problem.
     """
     document = read_yaml(own_text, own_source)
     if not isinstance(document.content, dict):
@@ -166,7 +166,7 @@ def parse_settings(own_text: str, own_source: str, alone: type[Section] | None =
 def load_settings() -> Settings:
     """The defaults with the installation's overrides.
 
-    :raises SettingsError: as ``parse_settings``, or names the file that cannot be read.
+    :raises SettingsError: as in ``parse_settings``, or the file cannot be read.
     """
     return _load(os.environ.get(SETTINGS_VARIABLE) or None)
 
@@ -192,7 +192,7 @@ def _validated(document: Node, own: Mapping[str, Node], alone: type[Section] | N
 
 @cache
 def _defaults() -> Mapping[str, Node]:
-    """The sections of all packages. The files are part of the code, so they are read once."""
+    """The files are part of the code, so they are read once."""
     found: dict[str, Node] = {}
     for file in default_files():
         content = read_yaml(read_text(file), str(file), is_ours=True).content
@@ -203,7 +203,6 @@ def _defaults() -> Mapping[str, Node]:
 
 
 def _of_section(section: type[Section], default: Node, own: Node | None) -> Node:
-    """A section's values, with absolute paths of its files."""
     merged = _merged(default, own, section.replaced_as_a_whole) if own else default
     if not isinstance(merged.content, dict):
         return merged
@@ -219,7 +218,7 @@ def _of_section(section: type[Section], default: Node, own: Node | None) -> Node
 
 
 def _merged(default: Node, own: Node, replaced: frozenset[str] = frozenset()) -> Node:
-    """``own`` instead of ``default``; two mappings are merged key by key, except those that are replaced."""
+    """Merge two mappings key by key, except the keys in ``replaced``; otherwise ``own``."""
     one, other = default.content, own.content
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return own

@@ -1,4 +1,4 @@
-"""Create PDFs of invoices and reports with typst, with the same fonts on every machine."""
+"""Create the PDFs of invoices and reports with typst, with the same fonts on every machine."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from include.skillreport.core.errors import BatchError
 # See the README in this folder.
 _FONT_FOLDER = Path(__file__).with_name("fonts")
 
-# Typst's error for a character without a glyph, and its notation of an invisible character.
+# Typst's error for a character without a glyph, and its notation for an invisible character.
 _UNPRINTABLE = re.compile(r'(?:the text|disallowed codepoint) `"(.+?)"`')
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 
 
 class UnprintableError(BatchError):
-    """The fonts have no glyph for ``character``. An invisible character is written as ``U+200B``."""
+    """The fonts have no glyph for ``character``. An invisible character is written as, for example, ``U+200B``."""
 
     def __init__(self, character: str) -> None:
         super().__init__(f"フォントにない文字「{character}」があるため、PDF を作れません")
@@ -39,12 +39,12 @@ def compile_pdf(
     standards: Literal["a-2a"] | None = None,
     images: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """The template with ``data`` as ``sys.inputs.<name>``, as a PDF with this date. The same input gives the same bytes.
+    """Compile the template, with ``data`` as ``sys.inputs.<name>``, to a PDF with this date. Equal input gives equal bytes.
 
-    ``images`` are ``sys.inputs.images``, a JSON object of arrays of bytes. ``standards``: ``a-2a`` for the archive. Call this in one thread
-    at a time, and not in a process that was forked after its parent created a PDF: typst's threads do not exist there.
+    ``images`` become ``sys.inputs.images``, a JSON object of byte arrays. ``standards``: ``a-2a`` for the archive. Call this from one
+    thread at a time. Do not call it in a process forked after its parent created a PDF: typst's threads do not exist there.
 
-    :raises UnprintableError: a glyph is missing, and the standard forbids that. Without a standard a box is printed instead.
+    :raises UnprintableError: a glyph is missing and the standard forbids that. Without a standard, a box is printed.
     :raises TypstError: the template is wrong.
     """
     try:
@@ -74,7 +74,7 @@ def _json_of(images: Mapping[str, bytes]) -> str:
     )
 
 
-# The documents of a run show the same logo and seal. The array of a large image takes longer than the rest of its page.
+# The documents of a run share the logo and seal. Converting a large image takes longer than the rest of its page.
 @lru_cache(maxsize=4)
 def _array_of(content: bytes) -> str:
     return json.dumps(list(content))
@@ -82,7 +82,7 @@ def _array_of(content: bytes) -> str:
 
 @cache
 def _compiler(template: Path) -> Compiler:
-    """The compiler of a template, cached per process. It reads the fonts once and uses no other fonts."""
+    """The compiler reads the fonts once per process, and uses no system fonts."""
     return Compiler(str(template), font_paths=_fonts(), ignore_system_fonts=True)
 
 

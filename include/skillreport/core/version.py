@@ -1,6 +1,6 @@
-"""The version of the batches. CHANGELOG.md lists the changes of each version.
+"""The version of the batches; CHANGELOG.md lists the changes.
 
-The wheel, the row of a run in ``batch.execution_log``, its log, and the operators' board show it.
+It appears in the wheel, in ``batch.execution_log``, in each run's log and on the operators' board.
 """
 
 VERSION = "0.1.0"

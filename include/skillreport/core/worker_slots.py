@@ -1,10 +1,10 @@
-"""How many mapped instances of a run work at the same time."""
+"""The number of mapped instances of a run that work at the same time."""
 
 from __future__ import annotations
 
 import os
 
-# The environment variable of the processes that parse DAG files. It limits how many mapped instances of a run work at the same time.
+# Read by the processes that parse DAG files.
 SLOTS_VARIABLE = "SKILL_BATCH_WORKER_SLOTS"
 _MOST_SLOTS = 1000
 

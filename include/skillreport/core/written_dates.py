@@ -1,4 +1,4 @@
-"""The one form of dates and months in letters and documents, in each language (``ja``, ``en``). Pure; dates are Asia/Tokyo."""
+"""The form of dates and months in letters and documents, by language (``ja``, ``en``). Pure; dates are Asia/Tokyo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def day_in_words(day: date, language: str) -> str:
 
 
 def days_in_words(days: int, language: str) -> str:
-    """When something is that is so many days (0 or more) ahead: 本日, 明日, 6 日後; today, tomorrow, in 6 days."""
+    """A day that is so many days (0 or more) ahead: 本日, 明日, 6 日後; today, tomorrow, in 6 days."""
     if days < len(_NEAR_DAYS[language]):
         return _NEAR_DAYS[language][days]
     return f"{days} 日後" if language == "ja" else f"in {days} days"

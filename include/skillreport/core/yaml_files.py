@@ -1,8 +1,8 @@
-"""Read YAML files by one strict rule: YAML 1.2, as far as settings need it.
+"""Read YAML files strictly: the part of YAML 1.2 that settings need.
 
-Plain numbers and booleans are those of the core schema of YAML 1.2.2 (section 10.3.2): ``yes`` is a text, ``010`` is ten, ``1:30`` is a
-text. A number with a point or an exponent is a Decimal, exactly as it is written. A date is a text; the setting's type checks it. Anchors,
-aliases and merge keys (``<<``) are read. Tags, duplicate keys, keys that are not texts, and files that are too large are refused.
+Plain numbers and booleans follow the core schema of YAML 1.2.2 (section 10.3.2): ``yes`` is a text, ``010`` is ten, ``1:30`` is a text. A
+number with a point or an exponent is an exact Decimal. A date is a text, which the setting's type checks. Anchors, aliases and merge keys
+(``<<``) are supported. Tags, duplicate keys, keys that are not texts, and files that are too large are rejected.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from include.skillreport.core.errors import SettingsError
 
 Scalar = bool | int | Decimal | str | None
 
-# Limits of a file. Aliases count as often as they are used, so a few lines cannot stand for millions of values.
+# Limits of a file. Each use of an alias counts, so a few lines cannot stand for millions of values.
 LARGEST_FILE = 1024 * 1024
 DEEPEST = 40
 MOST_VALUES = 100_000
 
-# Longer numbers have no meaning, and are slow to compute with.
+# Longer numbers are meaningless and slow.
 LONGEST_NUMBER = 40
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -41,10 +41,10 @@ _NOT_A_NUMBER = re.compile(r"\.(nan|NaN|NAN)")
 
 _MERGE = "<<"
 
-# Characters that PostgreSQL or UTF-8 cannot contain. Escapes in double quotes can name them.
+# Characters that PostgreSQL or UTF-8 cannot contain. Escapes in double quotes can produce them.
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
-# What PyYAML says about text that is not YAML, and what to do. The first entry that occurs in its message counts.
+# PyYAML's messages for invalid YAML, and the remedies. The first match counts.
 _REMEDIES = (
     (r"'\t'", "タブ文字は使えません。空白で字下げしてください"),
     ("mapping values are not allowed", "「: 」が余分です。値に「: 」があるときは引用符で囲んでください"),
@@ -64,9 +64,9 @@ _REMEDIES = (
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a file, and the place where it is written.
+    """A value of a file and its place.
 
-    ``values`` is the number of values in it, itself included; ``depth`` is the number of levels below it.
+    ``values`` counts the value and all values in it; ``depth`` is the number of levels below it.
     """
 
     source: str
@@ -76,7 +76,7 @@ class Node:
     depth: int = 0
 
     def plain(self) -> Any:
-        """The value as dict, list, str, int, Decimal, bool or None."""
+        """The value as a dict, list, str, int, Decimal, bool or None."""
         if isinstance(self.content, dict):
             return {key: node.plain() for key, node in self.content.items()}
         if isinstance(self.content, list):
@@ -85,15 +85,15 @@ class Node:
 
 
 def load_yaml(path: Path) -> Any:
-    """The value of a file. :raises SettingsError: names file, line, key and problem."""
+    """The value of a file. :raises SettingsError: names the file, line, key and problem."""
     return read_yaml(read_text(path), str(path)).plain()
 
 
 def read_yaml(text: str, source: str, *, is_ours: bool = False) -> Node:
-    """The document in a text; ``source`` is the file's name in messages.
+    """The document in a text; ``source`` is the file name in messages.
 
-    ``is_ours``: a file of this package. libyaml reads it in a tenth of the time, but accepts text that the strict reader refuses.
-    :raises SettingsError: names file, line, key and problem.
+    ``is_ours``: a file of this package. libyaml reads it ten times faster, but accepts text that the strict reader rejects.
+    :raises SettingsError: names the file, line, key and problem.
     """
     if len(text) > LARGEST_FILE:
         raise SettingsError(_too_large(f"{source} "))
@@ -108,7 +108,7 @@ def read_yaml(text: str, source: str, *, is_ours: bool = False) -> Node:
 
 
 def read_text(path: Path, named_by: str = "") -> str:
-    """The text of a file. :raises SettingsError: it cannot be read; ``named_by`` is the setting or variable with its path."""
+    """The text of a file. ``named_by`` is the setting or variable with its path. :raises SettingsError: it cannot be read."""
     name = f"{path}（{named_by} が指定）" if named_by else f"{path} "
     try:
         with path.open("rb") as file:
@@ -122,7 +122,7 @@ def read_text(path: Path, named_by: str = "") -> str:
 
 
 def scalar_of(text: str) -> Scalar:
-    """The value of a plain scalar in the core schema of YAML 1.2. :raises ValueError: a number is too long."""
+    """The value of a plain scalar in YAML 1.2's core schema. :raises ValueError: a number is too long."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -144,12 +144,12 @@ def scalar_of(text: str) -> Scalar:
 
 
 def problem_at(source: str, line: int, place: Sequence[int | str], problem: str) -> SettingsError:
-    """The error about a value: file, line, key and problem."""
+    """The error about a value, with file, line, key and problem."""
     return SettingsError(f"{place_in(source, line, place)}: {problem}。")
 
 
 def place_in(source: str, line: int, place: Sequence[int | str]) -> str:
-    """``own.yaml の 3 行目 usage.surge_percent``."""
+    """For example ``own.yaml の 3 行目 usage.surge_percent``."""
     return f"{source} の {line} 行目 {'.'.join(map(str, place))}".rstrip()
 
 
@@ -164,7 +164,7 @@ def _short(number: str) -> str:
 
 
 class _Document:
-    """Reads PyYAML's events. ``_place`` is the key that is being read, ``_values`` the number of values so far."""
+    """Reads PyYAML's events. ``_place`` is the current key's path, ``_values`` the number of values read."""
 
     def __init__(self, loader: Any, source: str) -> None:
         self._loader = loader
@@ -174,7 +174,7 @@ class _Document:
         self._values = 0
 
     def read(self) -> Node:
-        """The only document of the text; null if the text is empty."""
+        """The text's only document; null if the text is empty."""
         self._next()
         if isinstance(self._next(), events.StreamEndEvent):
             return Node(self._source, 1, None)
@@ -199,7 +199,7 @@ class _Document:
                 self._source, line + 1, self._place, f"YAML として読めません。{remedy}"
             ) from None
         except (ValueError, OverflowError):
-            # PyYAML converts an escape or a version that is out of range.
+            # PyYAML raises these for an escape or a version that is out of range.
             raise problem_at(
                 self._source,
                 self._loader.line + 1,
@@ -232,7 +232,7 @@ class _Document:
         return node
 
     def _require_limits(self, event: events.Event, values: int = 1, depth: int = 0) -> None:
-        """Refuse the values before they are built."""
+        """Check the limits before the values are built."""
         self._values += values
         if self._values > MOST_VALUES:
             self._refuse(
@@ -282,7 +282,7 @@ class _Document:
         return self._collection(start, entries, entries.values())
 
     def _key(self, event: events.Event) -> tuple[str, bool]:
-        """The key, and whether it is written without quotes."""
+        """The key, and True if it has no quotes."""
         if not isinstance(event, events.ScalarEvent) or event.tag is not None or event.anchor is not None:
             self._refuse(event, "キーは文字列にしてください")
         value = self._scalar(event)
@@ -291,7 +291,7 @@ class _Document:
         return value, not event.style
 
     def _merged(self, event: events.Event, value: Node) -> dict[str, Node]:
-        """The entries of the mapping, or of the mappings of a list; an earlier mapping has precedence."""
+        """Earlier mappings of a list take precedence."""
         merged: dict[str, Node] = {}
         for node in reversed(value.content if isinstance(value.content, list) else [value]):
             if not isinstance(node.content, dict):

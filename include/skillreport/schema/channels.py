@@ -10,7 +10,7 @@ from include.skillreport.schema.revisions import UPGRADE_HINT
 
 
 def record_channels(connection: psycopg.Connection) -> None:
-    """Write the code's channels, as ``batch_owner``. A channel that the code no longer has may have messages, so only its spellings go."""
+    """Write the code's channels, as ``batch_owner``. A removed channel may have messages, so it only loses its spellings."""
     connection.execute(
         "UPDATE batch.channel SET spellings = '{}' WHERE channel <> ALL (%s)", [list(CHANNELS)]
     )
@@ -21,7 +21,7 @@ def record_channels(connection: psycopg.Connection) -> None:
 
 
 def find_other_channels(connection: psycopg.Connection) -> Finding | None:
-    """Whether the table has other channels or spellings than the code."""
+    """A finding if the table's channels or spellings differ from the code's."""
     rows = connection.execute("SELECT channel, spellings FROM batch.channel").fetchall()
     recorded: dict[str, list[str]] = dict(rows)
     removed: dict[str, list[str]] = {name: [] for name in recorded}

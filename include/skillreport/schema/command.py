@@ -1,4 +1,4 @@
-"""The commands that check the host's database and deploy schema ``batch`` to it."""
+"""The commands that check the host's database and deploy schema ``batch``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.skillreport.schema.checks.privileges import BOARD, CLEANUP, PLATFOR
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
-# What `upgrade` does beside its own subject.
+# Ends the description of `upgrade`.
 _PASSWORDS = (
     "SKILL_BATCH_TENANT_PASSWORD、SKILL_BATCH_PLATFORM_PASSWORD、SKILL_BATCH_BOARD_PASSWORD"
     "（削除を許すときは SKILL_BATCH_CLEANUP_PASSWORD も）を設定すると、そのロールでログインできるようになります。"
@@ -22,7 +22,7 @@ _PASSWORDS = (
 # The connection string of the deploying login.
 ADMIN_VARIABLE = "SKILL_BATCH_ADMIN_DSN"
 
-# By role, the environment variables of its password, and of the connection string of the login that acts as the role.
+# By role: the environment variables of its password and of its login's connection string.
 PASSWORD_VARIABLES = {
     TENANT: "SKILL_BATCH_TENANT_PASSWORD",
     PLATFORM: "SKILL_BATCH_PLATFORM_PASSWORD",
@@ -38,7 +38,7 @@ _LOGINS = {
 
 
 def add_schema_actions(actions: Actions) -> None:
-    """Add ``check``, ``upgrade``, ``detach``, ``attach`` and ``indexes``. Each has the function of the action as ``run``.
+    """Add ``check``, ``upgrade``, ``detach``, ``attach`` and ``indexes``, each with its function as ``run``.
 
     The functions import what they need, so that ``backup`` does not need Alembic.
     """

@@ -1,4 +1,4 @@
-"""The list of ``deletion.yaml``: what happens to a tenant's rows in each table, and whose a row of the application is."""
+"""The list of ``deletion.yaml``: the rule for a tenant's rows in each table, and the owner of an application row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TENANT_COLUMN = "tenant_id"
 
 
 class Rule(StrEnum):
-    """What happens to the rows of a tenant that has left. ``blank``: the rows stay, some columns lose their values."""
+    """The rule for the rows of a tenant that has left. ``blank``: the rows stay, but some columns lose their values."""
 
     DELETE = "delete"
     BLANK = "blank"
@@ -30,12 +30,12 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True)
 class ListedTable:
-    """One table of the list. ``reason`` is for the people who approve a deletion.
+    """One table of the list. ``reason`` is for the users who approve a deletion.
 
-    ``blanks``: the values (texts in PostgreSQL's input format, or null) of columns that are not null. ``person_column`` names a person by
-    a key of ``key_kind``: ``employee``, ``account`` or ``any``. ``default_tenant`` in the column tenant_id states no tenant.
-    ``of_only_tenant``: without the column tenant_id all rows belong to the only tenant. ``secret``: the customer's file has no row, or no
-    values of these columns, all or those of rows in which another column is true.
+    ``blanks``: new values (texts in PostgreSQL's input format, or null) of columns that are not null. ``person_column`` identifies a user
+    by a key of ``key_kind``: ``employee``, ``account`` or ``any``. ``default_tenant`` in tenant_id means no tenant. ``of_only_tenant``:
+    without tenant_id all rows belong to the only tenant. ``secret``: the customer's file omits the table, or the given columns (always, or
+    in rows in which another column is true).
     """
 
     schema: str
@@ -51,13 +51,13 @@ class ListedTable:
 
     @property
     def is_host(self) -> bool:
-        """Whether the application owns the table."""
+        """True if the application owns the table."""
         return self.schema == HOST_SCHEMA
 
 
 @cache
 def deletion_list() -> tuple[ListedTable, ...]:
-    """The tables in the order of deletion: those of the application, then ours."""
+    """The tables in the order of deletion: the application's, then ours."""
     return tuple(
         ListedTable(
             schema=schema,
@@ -78,12 +78,12 @@ def deletion_list() -> tuple[ListedTable, ...]:
 
 @cache
 def listed_tables() -> Mapping[tuple[str, str], ListedTable]:
-    """The same by schema and name."""
+    """The listed tables by schema and name."""
     return {(table.schema, table.name): table for table in deletion_list()}
 
 
 def tables_with_marked_rows() -> list[ListedTable]:
-    """The application's tables of people's entries. It only marks a deleted row of them (``is_deleted``)."""
+    """The application's tables of user entries. The application only marks their deleted rows (``is_deleted``)."""
     return [
         table
         for table in deletion_list()
@@ -92,7 +92,7 @@ def tables_with_marked_rows() -> list[ListedTable]:
 
 
 def blanking(table: ListedTable, columns: Collection[str]) -> sql.Composed:
-    """The assignments of an UPDATE that blank the table, or its view. ``columns``: those that exist."""
+    """The assignments of an UPDATE that blanks the table or its view. ``columns`` are the existing columns."""
     return sql.SQL(", ").join(
         # The column comes first, so that the value gets its type.
         sql.SQL("{0} = CASE WHEN {0} IS null THEN {0} ELSE {1} END").format(
@@ -109,9 +109,9 @@ def tables_to_delete_from() -> list[str]:
 
 
 def host_privileges(columns: Mapping[str, Collection[str]]) -> list[tuple[str, str, list[str] | None]]:
-    """What ``batch_owner`` needs on the application's tables to delete and to blank: table, privilege and columns (None: the whole table).
+    """The privileges that ``batch_owner`` needs to delete and blank: table, privilege and columns (None: the entire table).
 
-    ``columns``: those that exist, by table. A view's ``content`` is the whole row, so it needs to read the whole table.
+    ``columns`` are the existing columns by table. A view's ``content`` is the entire row, so it needs to read the entire table.
     """
     wanted: list[tuple[str, str, list[str] | None]] = []
     for table in deletion_list():
@@ -128,10 +128,10 @@ def host_privileges(columns: Mapping[str, Collection[str]]) -> list[tuple[str, s
 
 
 def is_with_deletion(connection: psycopg.Connection) -> bool:
-    """Whether the installation may delete rows of the application (``upgrade --with-deletion``). The login reads ``batch.deployment``."""
+    """True if the installation may delete application rows (``upgrade --with-deletion``). The login reads ``batch.deployment``."""
     if connection.execute("SELECT to_regclass('batch.deployment')").fetchone() == (None,):
         return False
-    # Not the column: the schema may be of a revision without it.
+    # Not the column itself: the schema's revision may lack it.
     stored = connection.execute(
         "SELECT coalesce((to_jsonb(deployed) ->> 'with_deletion')::boolean, false) FROM batch.deployment AS deployed"
     ).fetchone()
@@ -139,7 +139,7 @@ def is_with_deletion(connection: psycopg.Connection) -> bool:
 
 
 def require_deletion(connection: psycopg.Connection) -> None:
-    """:raises SchemaError: the installation may not delete; contains the command to run."""
+    """Check that the installation may delete. :raises SchemaError: it may not; contains the command to run."""
     if not is_with_deletion(connection):
         raise SchemaError(
             "アプリケーションの行を削除する権限は、まだ与えられていません。"
@@ -148,7 +148,7 @@ def require_deletion(connection: psycopg.Connection) -> None:
 
 
 def unlisted_tables(connection: psycopg.Connection) -> list[str]:
-    """The tables of the application and of schema ``batch``, with their schemas, that the list does not have. Reads only the catalogue."""
+    """The tables of the application and of schema ``batch`` that the list lacks. Reads only the catalogue."""
     existing = connection.execute(
         """
         SELECT relation.relnamespace::regnamespace::text, relation.relname
@@ -163,13 +163,13 @@ def unlisted_tables(connection: psycopg.Connection) -> list[str]:
 
 
 def require_all_listed(connection: psycopg.Connection) -> None:
-    """:raises SchemaError: names the tables about which the list does not decide: nobody knows whether they have rows of a tenant."""
+    """Check that the list covers all tables. :raises SchemaError: names the others, which may have rows of a tenant."""
     if unlisted := unlisted_tables(connection):
         raise SchemaError(unlisted_problem(unlisted))
 
 
 def unlisted_problem(unlisted: list[str]) -> str:
-    """The sentence about unlisted tables. Japanese."""
+    """The Japanese sentence about unlisted tables."""
     return (
         f"表 {'、'.join(unlisted)} は、退会したテナントの行をどうするか決まっていません。"
         "include/skillreport/schema/deletion.yaml に規則と理由を書いてください。"
@@ -186,10 +186,10 @@ def row_owner(
     keys: sql.Composable,
     only_tenant: sql.Composable,
 ) -> sql.Composable:
-    """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant.
+    """An SQL expression for the tenant of the row ``alias``; null if it belongs to no tenant.
 
-    The person decides, then the tenant that the row states and that exists. ``keys`` is a relation with person_key, kind and tenant_id;
-    ``only_tenant`` is the owner if the table has neither column.
+    The user decides, then the row's own tenant if it exists. ``keys`` is a relation with person_key, kind and tenant_id. ``only_tenant`` is
+    the owner if the table has neither column.
     """
     stated: sql.Composable = sql.Identifier(alias, TENANT_COLUMN)
     if default_tenant:

@@ -1,14 +1,12 @@
 """Deploy roles, schema ``batch`` and views to a database, each time in one transaction.
 
-``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL refuses to alter a column that a view uses;
-``attach`` creates them again.
+``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL cannot alter a column that a view uses. ``attach``
+creates them again. Deployment is idempotent, and applies the baseline and all later revisions. Concurrent deployments run one after the
+other. There are no downgrades: a later revision corrects an error.
 
-Deployment is idempotent and upgrades from the baseline and each later revision. A second deployer waits for the first. There are no
-downgrades: a later revision corrects a mistake.
-
-The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option), may CREATE in
-the database, and has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To
-set passwords it then also has the ADMIN option on the other roles (from PostgreSQL 16 on).
+The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option) and may CREATE in the
+database. It has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To set
+passwords, it then also needs the ADMIN option on the other roles (from PostgreSQL 16 on).
 """
 
 from __future__ import annotations
@@ -49,11 +47,11 @@ from include.skillreport.schema.revisions import SCRIPTS, UPGRADE_HINT, find_oth
 
 _HERE = Path(__file__).parent
 
-# An arbitrary number, the same for all deployers of a database.
+# An arbitrary number.
 _DEPLOY_LOCK = 7_018_019
 _LOCK_TIMEOUT = "60s"
 
-# The files of host_views in the order of loading, after that of the host's variant.
+# The files of host_views in loading order, after the variant's file.
 _VIEW_FILES = (
     "tenants",
     "people",
@@ -66,8 +64,8 @@ _VIEW_FILES = (
     "board",
 )
 
-# Neon refuses a SCRAM hash when the transaction commits ("Neon only supports being given plaintext passwords"), the extension
-# credcheck at once ("password type is not a plain text").
+# Neon rejects a SCRAM hash at commit ("Neon only supports being given plaintext passwords"). credcheck rejects it at once ("password type
+# is not a plain text").
 _REFUSED_HASH = re.compile("plain ?text", re.IGNORECASE)
 
 
@@ -78,12 +76,11 @@ def upgrade(
     plain_passwords: bool = False,
     with_deletion: bool | None = None,
 ) -> HostVariant:
-    """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
+    """Deploy to the database of ``dsn``, as a role that owns the host's tables and may create roles.
 
-    ``passwords`` (of ``batch_tenant``, ``batch_platform``, ``batch_board`` and ``batch_cleanup``) lets these roles log in. Without it,
-    grant them to existing logins.
-    ``plain_passwords`` sends them to the server as they are instead of as SCRAM hashes.
-    ``with_deletion``: whether the batches may delete rows of the application; None: as the last deployment said.
+    ``passwords`` (by role) lets ``batch_tenant``, ``batch_platform``, ``batch_board`` and ``batch_cleanup`` log in. Without it, grant these
+    roles to existing logins. ``plain_passwords`` sends passwords as plain text instead of SCRAM hashes. ``with_deletion``: the batches may
+    delete application rows; None: keep the last choice.
     :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
     """
     with _deployment(dsn) as (connection, driver):
@@ -109,9 +106,9 @@ def upgrade(
 
 
 def detach(dsn: str) -> None:
-    """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs refuse to start.
+    """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs do not start.
 
-    :raises SchemaError: there is no schema ``batch``, or something outside depends on a view; nothing has changed.
+    :raises SchemaError: there is no schema ``batch``, or an outside object depends on a view; nothing has changed.
     """
     with _deployment(dsn) as (_, driver):
         _require_schema(driver)
@@ -120,7 +117,7 @@ def detach(dsn: str) -> None:
 
 
 def attach(dsn: str) -> HostVariant:
-    """Create the views again, with their privileges, after the same check of the host as ``upgrade``.
+    """Create the views again with their privileges, after the same host check as ``upgrade``.
 
     :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
     """
@@ -139,15 +136,15 @@ def attach(dsn: str) -> HostVariant:
 
 
 def run_sql_file(relative_path: str) -> None:
-    """Run the SQL file of a migration; called by the files under ``versions/``."""
+    """Run a migration's SQL file, for the files under ``versions/``."""
     statements = (_HERE / relative_path).read_text(encoding="utf-8")
-    # Uses the driver's cursor, because SQLAlchemy's text() reads every ':name' as a parameter.
+    # Not SQLAlchemy's text(), which reads every ':name' as a parameter.
     op.get_bind().connection.cursor().execute(statements)
 
 
 @contextmanager
 def _deployment(dsn: str) -> Iterator[tuple[sqlalchemy.Connection, psycopg.Connection]]:
-    """One transaction under the deployment lock, as SQLAlchemy and as the driver know it."""
+    """One transaction under the deployment lock, for SQLAlchemy and for the driver."""
     with direct_connection(dsn) as driver:
         deployer = driver.info.user
         engine = sqlalchemy.create_engine(
@@ -181,7 +178,6 @@ def _require_schema(driver: psycopg.Connection) -> None:
 
 
 def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
-    """Whether Alembic has recorded another revision than the newest one of this code."""
     deployed = None
     if driver.execute("SELECT to_regclass('batch.alembic_version')").fetchone() != (None,):
         deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
@@ -189,7 +185,7 @@ def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
 
 
 def _stored_choice(driver: psycopg.Connection) -> bool:
-    """Whether the last deployment was one with deletion. Ends as the deploying role."""
+    """The choice of the last deployment. Ends as the deploying role."""
     driver.execute("SET LOCAL ROLE batch_owner")
     stored = is_with_deletion(driver)
     driver.execute("RESET ROLE")
@@ -222,7 +218,7 @@ def _create_views(driver: psycopg.Connection, variant: HostVariant, *, deletes: 
 
 
 def _explained(error: Exception, deployer: str) -> Exception:
-    """The error with an instruction for the operator, if it is a known one; otherwise the error itself."""
+    """Add an instruction for the operator to a known error."""
     if _REFUSED_HASH.search(str(error)):
         return SchemaError(
             f"サーバーはハッシュにしたパスワードを受け付けません: {reason_of(error)}。"
@@ -263,7 +259,7 @@ def _create_roles(
         if role in passwords:
             secret = passwords[role]
             if not plain_passwords:
-                # Encrypted by the client, so that the password appears in no server log.
+                # Encrypt on the client, so that no server log contains the password.
                 secret = driver.pgconn.encrypt_password(
                     secret.encode(), role.encode(), b"scram-sha-256"
                 ).decode()
@@ -271,17 +267,16 @@ def _create_roles(
 
 
 def _join_owner(driver: psycopg.Connection) -> None:
-    """Let the deploying role act as ``batch_owner``."""
-    # From PostgreSQL 16 on, the creator of a role may administer it, but needs a grant to SET ROLE to it.
+    # From PostgreSQL 16 on, a role's creator may administer it, but needs a grant to SET ROLE.
     act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
     if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
         _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
 
 
 def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) -> None:
-    """Change a role. Retries if the deployment of another database on this server changes the same role.
+    """Change a role. Retries if another database's deployment on this server changes the same role.
 
-    PostgreSQL then waits for the other transaction and fails ("tuple concurrently updated"); the next attempt finds its result.
+    PostgreSQL waits for the other transaction and fails ("tuple concurrently updated"). The next attempt finds its result.
     """
     for attempts_left in (4, 3, 2, 1, 0):
         try:
@@ -296,14 +291,14 @@ def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) 
 
 
 def _let_owner_use_public(driver: psycopg.Connection) -> None:
-    """The views name the tables without their schema. PostgreSQL passes a schema over that their owner may not use.
+    """Grant USAGE on schema public to the views' owner, because the views name tables without their schema.
 
-    It would say that a table is missing. `prisma db push --force-reset` creates such a schema.
+    PostgreSQL skips a schema without USAGE and reports a missing table. `prisma db push --force-reset` creates such a schema.
     """
     if owner_uses_public(driver):
         return
     driver.execute("GRANT USAGE ON SCHEMA public TO batch_owner")
-    # A deployer without grant option gets a warning from PostgreSQL, not an error.
+    # PostgreSQL only warns a deployer without grant option.
     if not owner_uses_public(driver):
         raise SchemaError(
             f"スキーマ public の USAGE 権限が {OWNER} にありません。"
@@ -312,7 +307,7 @@ def _let_owner_use_public(driver: psycopg.Connection) -> None:
 
 
 def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
-    """Grant the privileges that the views' owner needs, those of the contract column by column, and revoke all others."""
+    """Grant exactly the needed privileges (by column for the contract), and revoke all others."""
     granted = driver.execute(
         """
         SELECT DISTINCT relation.relname
@@ -339,14 +334,14 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, dele
             )
         )
     driver.execute(sql.SQL("; ").join(changes))
-    # A deployer without grant option gets a warning from PostgreSQL, not an error.
+    # PostgreSQL only warns a deployer without grant option.
     if missing := missing_privileges(driver, OWNER, variant, "", deletes=deletes):
         table, privilege, _ = missing[0]
         raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
 
 
 def _drop_views(driver: psycopg.Connection) -> None:
-    """Drop all views of the schema in one statement, which fails if a view outside the schema depends on one of them."""
+    """Drop them in one statement, which fails if a view outside the schema depends on one."""
     names = driver.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'batch'::regnamespace AND relkind = 'v'"
     ).fetchall()

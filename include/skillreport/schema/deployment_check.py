@@ -1,4 +1,4 @@
-"""Check at the start of each run that the database has the schema that this code needs. Does not import Alembic."""
+"""Check at the start of each run that the database has this code's schema. Does not import Alembic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.skillreport.schema.revisions import UPGRADE_HINT, find_other_revisi
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
-    """Check everything that can change between two runs: the host's schema, its tenants, its row-level security, and schema ``batch``.
+    """Check everything that can change between runs: the host's schema, tenants and row-level security, and schema ``batch``.
 
     :raises SchemaError: contains the problem and the command to run.
     """
@@ -32,7 +32,7 @@ def check_deployment(connection: psycopg.Connection) -> None:
 
 
 def check_deletion(connection: psycopg.Connection) -> None:
-    """Check that a tenant can be deleted whole. The tables that lose rows are more than those that the batches read.
+    """Check that a tenant can be deleted completely. More tables lose rows than the batches read.
 
     :raises SchemaError: the installation may not delete, a table is not listed, or row-level security hides rows from the views.
     """
@@ -42,7 +42,7 @@ def check_deletion(connection: psycopg.Connection) -> None:
 
 
 def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) -> Finding | None:
-    """Whether the last deployment was of another revision, for another variant of the host than ``variant``, or with other channels."""
+    """A finding if the last deployment has another revision, host variant or set of channels."""
     deployed = connection.execute("SELECT revision, host_variant FROM batch.deployment").fetchone()
     revision, views = deployed or (None, None)
     other = find_other_revision(revision)
@@ -55,7 +55,7 @@ def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) 
 
 
 def missing_part(connection: psycopg.Connection) -> Finding | None:
-    """Which part of schema ``batch`` is missing as a whole: the schema itself, or its views."""
+    """A finding if schema ``batch`` or its views are missing."""
     names = {
         name
         for (name,) in connection.execute(

@@ -1,4 +1,4 @@
-"""Alembic's entry point. ``include.skillreport.schema.deploy`` runs it, on the connection that holds the deployment lock."""
+"""Alembic's entry point. ``include.skillreport.schema.deploy`` runs it on the connection with the deployment lock."""
 
 from __future__ import annotations
 

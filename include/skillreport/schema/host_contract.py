@@ -18,8 +18,8 @@ _CONTRACT_FILE = Path(__file__).with_name("host_contract.yaml")
 _TEXTS = ("text", "character varying", "character")
 _INTEGERS = ("smallint", "integer", "bigint")
 
-# The accepted types of a column, by the contract's type name, as pg_catalog.format_type() spells them without length or precision.
-# Error messages name the first one. Hosts differ in the width of texts and numbers.
+# The accepted column types by the contract's type name, as pg_catalog.format_type() spells them without length or precision. Error messages
+# name the first one. Hosts differ in the width of texts and numbers.
 _COMPATIBLE_TYPES = {
     "text": _TEXTS,
     "integer": ("integer", *_INTEGERS, "numeric"),
@@ -37,7 +37,7 @@ _REMEDY = (
 
 
 class HostVariant(StrEnum):
-    """Whether the host has run its multi-tenant migration, which gives employees and accounts a tenant."""
+    """The host before or after its multi-tenant migration, which gives employees and accounts a tenant."""
 
     BASE = "base"
     MULTI_TENANT = "multi_tenant"
@@ -45,7 +45,7 @@ class HostVariant(StrEnum):
 
 @dataclass(frozen=True)
 class HostTable:
-    """One host table: the type of each column that the batches need, and the privileges that the views' owner needs.
+    """One host table: the needed columns with their types, and the privileges of the views' owner.
 
     The views work without ``optional_columns``.
     """
@@ -57,7 +57,7 @@ class HostTable:
     privileges: tuple[str, ...]
 
     def columns_of(self, variant: HostVariant) -> Mapping[str, str]:
-        """The columns that the views of this variant use."""
+        """The columns that this variant's views use."""
         if variant is HostVariant.BASE:
             return self.columns
         return {**self.columns, **self.multi_tenant_columns, **self.optional_columns}
@@ -80,9 +80,9 @@ def load_contract() -> tuple[HostTable, ...]:
 
 
 def check_host(connection: psycopg.Connection) -> HostVariant:
-    """Check the host's schema; returns the host's variant.
+    """Check the host's schema; returns its variant.
 
-    :raises SchemaError: names each table or column that is missing, and each column of a wrong type.
+    :raises SchemaError: names each missing table or column, and each column of a wrong type.
     """
     variant, findings = compare_host(connection)
     refuse(findings)
@@ -92,7 +92,7 @@ def check_host(connection: psycopg.Connection) -> HostVariant:
 def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Finding]]:
     """The host's variant, and all differences between its schema and the contract.
 
-    Reads only the catalogue, so the caller needs no privileges on the host's tables.
+    Reads only the catalogue, so it needs no privileges on the host's tables.
     """
     tables = load_contract()
     actual = host_columns(connection, [table.name for table in tables])
@@ -120,7 +120,7 @@ def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Find
 def host_columns(
     connection: psycopg.Connection, tables: Collection[str] | None = None
 ) -> dict[str, dict[str, str]]:
-    """The types of the columns of all the host's tables or of these ones, by table and by column in the table's order."""
+    """The column types of these (or all) host tables, by table and by column in table order."""
     rows = connection.execute(
         """
         SELECT

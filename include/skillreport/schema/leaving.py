@@ -1,13 +1,13 @@
-"""The part of a deployment that exists only in an installation that may delete: the role ``batch_cleanup`` and its views.
+"""Deploy the role ``batch_cleanup`` and its views, only in an installation that may delete.
 
-For each table of the application that ``deletion.yaml`` deletes from or blanks there is a view ``batch.leaving_<table>`` of the rows of the
-transaction's tenants: the primary key, the column that names the person, ``is_deleted`` and ``updated_at``, the columns to blank, and the
-whole row as ``content`` (jsonb). Rows are deleted and blanked through these views only.
+Each application table that ``deletion.yaml`` deletes from or blanks has a view ``batch.leaving_<table>`` of the transaction's tenants. It
+shows the primary key, the user's column, ``is_deleted``, ``updated_at``, the columns to blank, and the entire row as ``content`` (jsonb).
+Rows are deleted and blanked only through these views.
 
-The views know people by ``batch.person_key``, and by ``batch.frozen_person`` if nobody has the key any more: ``batch.person_key`` loses the
-keys of a deleted account as soon as a run brings it up to date.
+The views find users by ``batch.person_key``, otherwise by ``batch.frozen_person``: ``batch.person_key`` loses a deleted account's keys at
+the next update.
 
-The view ``batch.all_marked_row`` shows ``batch_platform`` the keys of the rows that the application has marked as deleted, of all tenants.
+The view ``batch.all_marked_row`` shows ``batch_platform`` the keys of all rows that the application has marked as deleted.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from include.skillreport.schema.host_contract import HostVariant, host_columns
 
 _HOST_VIEWS = Path(__file__).with_name("host_views")
 
-# The tables that batch.leaving_person reads.
+# The tables of batch.leaving_person.
 _KEYS_OF_PEOPLE = (sql.Identifier("batch", "person_key"), sql.Identifier("batch", "frozen_person"))
 
-# Shown where the table has them.
+# Shown if the table has them.
 _SHOWN = ("is_deleted", "updated_at")
 
 MARKED_ROWS = "all_marked_row"
 
-# Before the multi-tenant migration nobody knows the owner of a row if there is a second tenant.
+# Before the multi-tenant migration, a second tenant makes every row's owner unknown.
 _SOLE = sql.SQL('(SELECT count(*) FROM public."MST_Tenant") = 1')
 
 
 def view_of(table: ListedTable) -> str:
-    """The name of the view, without the schema, of a table of the application."""
+    """The view's name for an application table, without the schema."""
     return f"leaving_{table.name.lower()}"
 
 
 def withdraw_deletion(driver: psycopg.Connection) -> None:
-    """Take from ``batch_cleanup`` what it has in schema ``batch``, apart from the views, which are dropped. The role itself stays.
+    """Revoke the privileges of ``batch_cleanup`` in schema ``batch``, except on the views, which are dropped.
 
-    Roles belong to the whole server: another database may use it. The session acts as ``batch_owner``.
+    The role stays, because another database on the server may use it. The session acts as ``batch_owner``.
     """
     _drop_policies(driver)
     if count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [CLEANUP]):
@@ -61,12 +61,12 @@ def withdraw_deletion(driver: psycopg.Connection) -> None:
 
 
 def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> None:
-    """Create the views, with the privileges of ``batch_cleanup``. The session acts as ``batch_owner``.
+    """Create the views with the privileges of ``batch_cleanup``. The session acts as ``batch_owner``.
 
-    :raises SchemaError: the application's table lacks what shows whose its rows are.
+    :raises SchemaError: an application table lacks the columns that identify its rows' owner.
     """
     _drop_policies(driver)
-    # The views belong to batch_owner, which reads the keys of people for them. batch_tenant reads none of them.
+    # The views read the keys as their owner, batch_owner. batch_tenant reads none of them.
     for relation in _KEYS_OF_PEOPLE:
         driver.execute(
             sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(relation)
@@ -76,7 +76,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
     keys, columns = primary_keys(driver), host_columns(driver)
     for table in deletion_list():
-        # Before the multi-tenant migration, rows of a table whose tenant column would have a default belong to nobody.
+        # Before the multi-tenant migration, rows belong to no tenant if their tenant column would have a default.
         if (
             table.is_host
             and table.rule is not Rule.KEEP
@@ -114,7 +114,7 @@ def _create_view(
     view = sql.Identifier("batch", view_of(table))
     driver.execute(
         sql.SQL(
-            # The barrier keeps a function in a condition from seeing the rows of other tenants. Comparisons with a key pass it.
+            # The barrier keeps functions in conditions from seeing other tenants' rows. Key comparisons pass it.
             "CREATE VIEW {view} WITH (security_barrier) AS SELECT {columns}, to_jsonb(leaving) AS content"
             " FROM {table} AS leaving WHERE {owner} = ANY((SELECT batch.current_tenants())::text[]){sole}"
             " WITH LOCAL CHECK OPTION"
@@ -180,7 +180,7 @@ def _lacks(table: ListedTable, what: str) -> SchemaError:
 
 
 def primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:
-    """The columns of the primary key of each of the application's tables, in its order."""
+    """The primary key columns of each application table, in key order."""
     rows = driver.execute(
         """
         SELECT relation.relname, array_agg(attribute.attname::text ORDER BY part.place)

@@ -1,7 +1,7 @@
-"""The revisions of schema ``batch``: which one this code makes, and what a database of another one needs. Does not import Alembic.
+"""The revisions of schema ``batch``: this code's revision, and what another revision needs. Does not import Alembic.
 
-The id of the baseline contains a hash of its SQL, so a database that another state of the baseline made is recognised. The id of a later
-revision is the name of its file, for example ``0002_reminders``.
+The baseline's id contains a hash of its SQL, which identifies databases of another baseline. A later revision's id is its file name, for
+example ``0002_reminders``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from pathlib import Path
 
 from include.skillreport.schema.checks.findings import Finding, error, remark
 
-# The folder of Alembic: env.py and versions/.
 SCRIPTS = Path(__file__).parent
 
 _SQL = Path(__file__).with_name("sql")
 
-# The files of the baseline's SQL in the order of execution.
+# The order of execution.
 BASELINE = (
     "isolation",
     "host",
@@ -49,7 +48,7 @@ UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してくださ
 
 
 def baseline_revision() -> str:
-    """``0001_`` and the first digits of the SHA-256 of the baseline's SQL, read with line ends as LF."""
+    """``0001_`` and the first digits of the SHA-256 of the baseline's SQL, read with LF line ends."""
     return _revision_of(_SQL)
 
 
@@ -65,9 +64,9 @@ def head_revision() -> str:
 
 
 def find_other_revision(deployed: str | None) -> Finding | None:
-    """What a schema of the revision ``deployed`` needs; None if it is the newest one of this code.
+    """What a schema of the revision ``deployed`` needs; None if it is this code's newest revision.
 
-    A remark: an upgrade helps (also if ``deployed`` is None, so no revision is recorded). An error: this code cannot use the schema.
+    A remark: an upgrade helps (also without a recorded revision). An error: this code cannot use the schema.
     """
     revisions = _revisions()
     head = revisions[-1]
@@ -90,12 +89,11 @@ def find_other_revision(deployed: str | None) -> Finding | None:
 
 
 def _revisions() -> list[str]:
-    """The ids of this code's revisions, the oldest first."""
     _, *later = sorted(path.stem for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))
     return [baseline_revision(), *later]
 
 
 def _number(revision: str) -> int:
-    """The number of a revision; 0 if the text is not an id that this code or a newer one gives."""
+    """Returns 0 if the text is not the id of such a revision."""
     numbered = _NUMBERED.fullmatch(revision)
     return int(numbered[1]) if numbered else 0

@@ -1,6 +1,6 @@
-"""What a complete run announces: that other teams' DAGs can read what it has made.
+"""The announcement of a complete run: other teams' DAGs can read its results.
 
-The execution log decides, not Airflow: it knows whether the run was complete, and which earlier runs were announced for the same date.
+The execution log decides, not Airflow, because it records earlier announcements and incomplete runs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Announcement:
-    """The event of each asset that a batch makes: the key of its day or month, and facts about the run (JSON values).
+    """The event of each asset that a batch produces: the key of its day or month, and facts about the run (JSON values).
 
-    ``repeated`` in the facts: what was announced before for this key may have changed.
+    ``repeated`` in the facts: an earlier announcement of this key may be outdated.
     """
 
     partition_key: str
@@ -31,9 +31,9 @@ class Announcement:
 def announcement_of(
     spec: BatchSpec, batch: Batch, run: Run, installation: Installation
 ) -> Announcement | None:
-    """The announcement of a run, and record it. None: the run is not complete, or has made nothing for others.
+    """Record and return the announcement of a run. None: the run is not complete or has produced nothing.
 
-    A run for named tenants is never announced, because the other tenants may be missing.
+    A run for named tenants is never announced, because other tenants may be missing.
     """
     if not batch.announces(run):
         return None

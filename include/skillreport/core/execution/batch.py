@@ -1,6 +1,6 @@
 """A batch: one required step, and optional steps that do nothing unless the batch overrides them.
 
-The flow calls the steps. Every step may run more than once and must leave the same rows each time.
+The flow calls the steps. A step may run more than once and must leave the same rows each time.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 class Run:
     """The run of a step. Every row that the step writes contains ``execution_id``.
 
-    ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date. A step that reads the logs, a
-    shard and the closing of a run that work on a later day have that day. Both are in Asia/Tokyo. ``options`` are the batch's own
-    parameters, checked (JSON values). A shard starts no more sends, and reads no more of a directory, after ``send_seconds``. ``part`` is
-    the part of the tenants' work that a shard does, see ``Batch.parts``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is
-    the user who triggered the run manually. ``attempt`` is the number of times that the run was cleared before the step began.
-    ``deferral_reason``: the run of the schedule is the first one after a pause, so people confirm what they would receive; None: it is not.
+    ``business_date`` is the date that the run works on. ``run_date`` is the day of the logical date, or the current day in steps that work
+    later (reading logs, shards, closing). Both are in Asia/Tokyo. ``options`` are the batch's own checked parameters (JSON values). After
+    ``send_seconds`` a shard starts no more sends or directory reads. ``part`` is the shard's part of the tenants' work, see
+    ``Batch.parts``. ``run_at`` (aware) is the logical date. ``triggered_by`` is the user of a manual run. ``attempt`` counts the clears
+    before the step. ``deferral_reason``: this is the first scheduled run after a pause, so its messages wait for approval.
     """
 
     execution_id: str
@@ -53,17 +52,17 @@ class Run:
 
     @property
     def person(self) -> str:
-        """The person who enters data: the user who triggered the run, otherwise the run."""
+        """The user recorded for entered data: the user who triggered the run, otherwise the run."""
         return self.triggered_by or self.execution_id
 
     @property
     def is_repeated(self) -> bool:
-        """Whether a user triggered or cleared the run. Such a run reads the application's rows again, because they may have changed."""
+        """True if a user triggered or cleared the run. It reads the application's rows again, because they may have changed."""
         return self.triggered_by is not None or self.attempt > 0
 
     @property
     def as_of(self) -> datetime:
-        """The end (Asia/Tokyo) of the period that the run reads: its logical date, or the end of an earlier business date."""
+        """The end (Asia/Tokyo) of the period that the run reads: the logical date, or the end of an earlier business date."""
         day_end = datetime.combine(self.business_date + timedelta(days=1), time(), JAPAN)
         return min(self.run_at.astimezone(JAPAN), day_end) if self.run_at else day_end
 
@@ -72,8 +71,8 @@ class Run:
 class UnitResult:
     """The result of one unit, which is a tenant in most batches.
 
-    ``details`` are figures for the execution log (JSON values), ``records`` counts the rows or messages, ``notes`` are remarks for
-    operators, and ``report`` goes into the task's log only.
+    ``details`` are figures for the execution log (JSON values), ``records`` counts rows or messages, ``notes`` are for operators, and
+    ``report`` appears only in the task's log.
     """
 
     unit_id: str
@@ -85,7 +84,7 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class UnitFailure:
-    """Why one unit failed, in one sentence. ``details`` and ``notes`` describe the work before the failure."""
+    """The failure of one unit, in one sentence. ``details`` and ``notes`` describe the work before it."""
 
     unit_id: str
     code: str
@@ -99,22 +98,19 @@ Outcome: TypeAlias = UnitResult | UnitFailure
 
 
 class NotDueError(BatchError):
-    """A run has nothing to do: its month has not ended, the installation does not bill it, or tenants are named and the batch works on all.
-
-    The run is skipped.
-    """
+    """The run is skipped: its month has not ended or is not billed, or tenants are named for a batch that works on all tenants."""
 
 
 class WiringError(BatchError):
-    """A DAG has a task for a step that its batch does not have."""
+    """A DAG has a task for a step that its batch lacks."""
 
 
 @dataclass(frozen=True)
 class RunRemark:
-    """The remark of a step of the whole run, for the result of the run. ``details`` are figures (JSON values).
+    """A note about a step of the entire run, for the result of the run. ``details`` are figures (JSON values).
 
-    ``problem`` is why the step could not do its work, in one sentence, and ``code`` selects its ``FailureKind``. ``may_pass``: the
-    problem may end without an operator's action. ``in_each_run``: the problem is about what this run has made, so each run reports it.
+    ``problem`` says in one sentence why the step failed, and ``code`` selects its ``FailureKind``. ``may_pass``: the problem may end
+    without an operator's action. ``in_each_run``: the problem is about this run's results, so each run reports it.
     """
 
     details: dict[str, Any] = field(default_factory=dict)
@@ -126,10 +122,10 @@ class RunRemark:
 
 @dataclass(frozen=True)
 class Work:
-    """The inputs of a step: its run, its tenants, its database connection, and where files and messages go.
+    """The inputs of a step: its run, tenants and database connection, and the targets of files and messages.
 
-    ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in the steps of the
-    whole run and in those of a ``UnitBatch``.
+    ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in steps of the
+    entire run and of a ``UnitBatch``.
     """
 
     run: Run
@@ -155,7 +151,7 @@ class Work:
 
     @property
     def environment(self) -> Installation:
-        """The environment of a step of the whole run, which opens what else it needs. :raises LookupError: a shard has none."""
+        """The environment of a step of the entire run. :raises LookupError: a shard has none."""
         if self.installation is None:
             raise LookupError("this step has no installation")
         return self.installation
@@ -165,9 +161,8 @@ class Work:
 class Request:
     """The input of a run, from a user or the schedule, before the run is opened.
 
-    ``values`` are the form's values, ``codes`` the tenant codes among them (none: all tenants), and ``tenants`` the tenants with these
-    codes. ``platform`` acts as ``batch_platform``. ``run_date`` is that of the run. ``open_store`` opens the object store.
-    ``is_scheduled``: the schedule has started the run, not a person.
+    ``values`` are the form's values, ``codes`` the tenant codes in it (none: all tenants), and ``tenants`` the tenants with these codes.
+    ``platform`` acts as ``batch_platform``. ``is_scheduled``: the schedule started the run, not a user.
     """
 
     values: Mapping[str, Any]
@@ -194,10 +189,10 @@ class Request:
 
 
 class Batch:
-    """The steps of a batch. A batch overrides those that it needs; all others do nothing.
+    """The steps of a batch. A batch overrides the steps that it needs.
 
-    Steps before the run is opened get a ``Request``, and the others a ``Work``. A step of a ``Request`` raises ParameterError if a value of
-    the form cannot be used.
+    Steps before the run is opened receive a ``Request``, all others a ``Work``. A step with a ``Request`` raises ParameterError if a value
+    of the form cannot be used.
     """
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -205,32 +200,32 @@ class Batch:
         return {}
 
     def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
-        """Why this run must not begin: something is no longer what the person was shown. One sentence, or none.
+        """The reason not to start the run, if items differ from what the user was shown: one sentence or none.
 
-        ``again``: the work begins, in the tenants' transaction. Then there is a sentence for each tenant, by its id.
+        ``again``: the check at the start of the work, in the tenants' transaction. It returns a sentence per tenant id.
         """
         return {}
 
     def needs_nobody(self, request: Request) -> bool:
-        """Whether the run has no tenants: only its ``finish`` has an effect."""
+        """True if the run has no tenants and only ``finish`` has an effect."""
         return False
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The ids of the run's tenants, whatever their status, from another source such as a file. None: the tenants of the form."""
+        """The ids of the run's tenants, regardless of status, from another source such as a file. None: the form's tenants."""
         return None
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The ids of tenants that are no longer active and that the run works on too."""
+        """The ids of inactive tenants that the run also works on."""
         return ()
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """The tenants that the application has deleted from its table, with their last code and name. They count as active."""
+        """Tenants that were deleted from the application's table, with their last code and name. They count as active."""
         return ()
 
     def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
-        """The parts of tenants' work that succeed or fail independently, by tenant id.
+        """The independent parts of tenants' work, by tenant id.
 
-        Each part has a mapped instance and an outcome. A tenant without an entry has one part, ``""``.
+        Each part has its own mapped instance and outcome. A tenant without an entry has one part, ``""``.
         """
         return {}
 
@@ -238,45 +233,43 @@ class Batch:
         """Read the host's large tables once for these tenants, into staging rows in schema ``batch``, as ``batch_platform``."""
 
     def unprepared(self, work: Work) -> Sequence[str]:
-        """The tenants without staging rows, in order: not prepared, failed to prepare, or processed by an earlier attempt."""
+        """The tenants without staging rows, in order: not prepared, failed, or processed by an earlier attempt."""
         return ()
 
     def fetch(self, work: Work) -> Mapping[str, Exception]:
-        """Write the answers of external services into staging rows, also in a dry run; returns the error of each tenant that failed.
+        """Write the answers of external services into staging rows, also in a dry run; returns the errors by tenant.
 
-        Each write is its own transaction. After a kill the next attempt continues from there.
+        Each write has its own transaction. After a kill, the next attempt continues there.
         """
         return {}
 
     def reads_files(self, run: Run) -> bool:
-        """Whether ``process``, or a step of the batch's own, reads files of the object store in this run, also in a dry run."""
+        """True if ``process`` or an own step reads files of the object store in this run, also in a dry run."""
         return False
 
     def write_files(self, work: Work, tenant_id: str) -> dict[str, Any] | None:
-        """Write the tenant's files after its work is committed; returns more details of the outcome. A later attempt writes them again."""
+        """Write the tenant's files after its work is committed; returns further details of the outcome. A retry writes them again."""
         return None
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
-        """Send messages after the shard's work is committed; returns the results with the outcomes of the messages.
+        """Send messages after the shard's work is committed; returns the results with the messages' outcomes.
 
-        ``work.store`` contains the files of letters. It is None if the installation has no store.
-
-        Each step is its own transaction. A message is claimed before it is sent. After a kill it is unknown whether the message arrived, so
-        it is not sent again.
+        ``work.store`` contains the attached files; None if the installation has no store. Each step has its own transaction. A message is
+        claimed before it is sent. After a kill it is unknown if the message arrived, so it is not sent again.
         """
         return results
 
     def finish(self, work: Work) -> None:
-        """Write the files that span tenants, after all tenants, even if some failed."""
+        """Write the files that span tenants. Runs after all tenants, even if some failed."""
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
-        """Remarks about services that refuse every message, by a name of the event; an event is reported as in ``run_remarks``."""
+        """Notes about services that reject every message, by event name. ``run_remarks`` decides when an event is reported."""
         return {}
 
     def digest(self, work: Work) -> Digest:
-        """The findings for the operators after a run, also after a failed one.
+        """The findings for operators after a run, also after a failed run.
 
-        The transaction commits when the digest is sent, so rows are marked as reported only if the operators receive them.
+        The transaction commits when the digest is sent, so only received rows are marked as reported.
         """
         return Digest()
 
@@ -284,21 +277,21 @@ class Batch:
         """Delete the rows that only the run's own steps needed, when the run closes."""
 
     def announces(self, run: Run) -> bool:
-        """Whether a complete run has made what the registry says that the batch makes."""
+        """True if a complete run has produced the batch's assets."""
         return True
 
     def has(self, step: Callable[..., Any]) -> bool:
-        """Whether it overrides this step of ``Batch``."""
+        """True if the batch overrides this step."""
         return getattr(type(self), step.__name__) is not step
 
     def require(self, *steps: Callable[..., Any]) -> None:
-        """:raises WiringError: it does not override these steps of ``Batch``."""
+        """Check that the batch overrides these steps. :raises WiringError: it does not."""
         missing = "、".join(step.__name__ for step in steps if not self.has(step))
         if missing:
             raise self._lacks(missing)
 
     def own_step(self, name: str) -> Callable[[Work], RunRemark | None]:
-        """Its method ``name``, a step that other batches do not have. :raises WiringError: it has no such method."""
+        """The method ``name``, a step that other batches lack. :raises WiringError: there is no such method."""
         step: Callable[[Work], RunRemark | None] | None = getattr(self, name, None)
         if step is None:
             raise self._lacks(name)
@@ -316,15 +309,14 @@ class TenantBatch(Batch, ABC):
 
     @abstractmethod
     def process(self, work: Work) -> Sequence[Outcome]:
-        """Do the work of these tenants together, in the transaction that has them as its context.
+        """Process these tenants together, in the transaction that has them as its context.
 
-        Return a failure to keep the written rows. Raise an error to roll them back; the flow then searches for the tenant that
-        caused it.
+        Return a failure to keep the written rows. Raise an error to roll them back; the flow then finds the tenant that caused it.
         """
 
 
 class UnitBatch(Batch, ABC):
-    """A batch that works on units other than tenants. Like a tenant, each unit has a mapped instance and an outcome."""
+    """A batch that works on units other than tenants. Each unit has a mapped instance and an outcome."""
 
     @abstractmethod
     def units(self, request: Request) -> Sequence[Unit]:
@@ -332,11 +324,11 @@ class UnitBatch(Batch, ABC):
 
     @abstractmethod
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Do the work of one unit, in one or more transactions."""
+        """Process one unit, in one or more transactions."""
 
 
 class StagingBatch(TenantBatch):
-    """Has a staging table with one row per tenant. ``process`` deletes the row in its transaction; a later attempt writes it again."""
+    """A batch with a staging table of one row per tenant. ``process`` deletes the row in its transaction; a retry writes it again."""
 
     staging_table: str
 
@@ -346,7 +338,7 @@ class StagingBatch(TenantBatch):
 
     def unprepared(self, work: Work) -> Sequence[str]:
         """The tenants without a row in the staging table, in order."""
-        # The table's name is a constant of the batch's class.
+        # The table name is a constant of the class.
         rows = work.connection.execute(
             sql.SQL(
                 """
@@ -364,7 +356,7 @@ class StagingBatch(TenantBatch):
         return [tenant_id for (tenant_id,) in rows]
 
     def discard(self, work: Work) -> None:
-        """Delete the run's staging rows: those of the transaction's tenants, or as ``batch_platform`` all of them."""
+        """Delete the run's staging rows of the transaction's tenants, or all of them as ``batch_platform``."""
         work.connection.execute(
             sql.SQL("DELETE FROM {} WHERE execution_id = %s").format(
                 sql.Identifier("batch", self.staging_table)
@@ -374,6 +366,6 @@ class StagingBatch(TenantBatch):
 
 
 def create_batch(spec: RunSpec, installation: Installation) -> Batch:
-    """The batch or operation of a registry entry, by the function ``create_batch`` of its package."""
+    """Create the batch or operation of a registry entry with its package's ``create_batch``."""
     batch: Batch = import_module(spec.package).create_batch(installation)
     return batch

@@ -15,17 +15,16 @@ JAPAN = ZoneInfo("Asia/Tokyo")
 
 @dataclass(frozen=True)
 class UtcBounds:
-    """Half-open interval ``[start, end)`` of naive UTC timestamps, as the host's TIMESTAMP(3) columns hold them."""
+    """A half-open interval ``[start, end)`` of naive UTC timestamps, as in the host's TIMESTAMP(3) columns."""
 
     start: datetime
     end: datetime
 
 
 def business_date_of(run_instant: datetime, works_on: WorksOn) -> date:
-    """The date that a run works on.
+    """The date that a run works on. For a monthly batch it is the first day of the month.
 
-    ``run_instant`` is the run's logical date (aware), not the current time: a run that is cleared a week later works on the same date.
-    A monthly batch works on the first day of the month.
+    ``run_instant`` is the run's logical date (aware), not the current time, so a run that is cleared later works on the same date.
     """
     run_date = run_instant.astimezone(JAPAN).date()
     match works_on:
@@ -38,18 +37,18 @@ def business_date_of(run_instant: datetime, works_on: WorksOn) -> date:
 
 
 def naive_utc(moment: datetime) -> datetime:
-    """An aware time as the host's TIMESTAMP(3) columns hold it."""
+    """An aware time as a naive UTC time, as in the host's TIMESTAMP(3) columns."""
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def utc_bounds(day: date) -> UtcBounds:
-    """The Japanese day as UTC: from 15:00 of the day before, to 15:00."""
+    """The Japanese day in UTC: from 15:00 on the day before to 15:00."""
     start = naive_utc(datetime.combine(day, time(), JAPAN))
     return UtcBounds(start, start + timedelta(days=1))
 
 
 def period_of(business_date: date, works_on: WorksOn) -> tuple[date, date]:
-    """First and last day (inclusive) of the period of a run: the business date itself, or its whole month."""
+    """The first and last day (inclusive) of a run's period: the business date itself or its entire month."""
     if works_on is not WorksOn.PREVIOUS_MONTH:
         return business_date, business_date
     last = business_date.replace(day=monthrange(business_date.year, business_date.month)[1])
@@ -57,12 +56,12 @@ def period_of(business_date: date, works_on: WorksOn) -> tuple[date, date]:
 
 
 def is_past(last_day: date, now: datetime) -> bool:
-    """Whether the Japanese day has ended at ``now`` (aware)."""
+    """True if the Japanese day has ended at ``now`` (aware)."""
     return last_day < now.astimezone(JAPAN).date()
 
 
 def require_past(last_day: date, works_on: WorksOn, now: datetime) -> None:
-    """Refuse a period that has not ended: its usage would be incomplete, and a period is closed only once. A run date must have begun.
+    """Reject a period that has not ended: its usage would be incomplete, and a period is closed only once. A run date must have begun.
 
     :raises ParameterError: the Japanese day ``last_day`` has not ended (or begun) at ``now`` (aware).
     """

@@ -1,8 +1,7 @@
-"""A clear does not do a person's operation again.
+"""Prevent a clear from repeating a user's operation.
 
-Airflow 3.3 names to a task who triggered its run and who answered a request, but not who cleared it (the audit log does, which a task
-cannot read). So a cleared operation would act in the name of the person who triggered it. An approval acts for the person who
-answered, and on exactly what the answer names; so it may be cleared. A run of the schedule acts for nobody.
+Airflow 3.3 does not say who cleared a run (except in the audit log), so a cleared operation would act in the name of the user who triggered
+it. An approval may be cleared: it acts for the user who answered, and only on the items in the answer. A scheduled run acts for nobody.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class OperationClearedError(BatchError):
-    """A clear would do the operation again in the name of the person who triggered it."""
+    """A clear would repeat the operation in the name of the user who triggered it."""
 
     def __init__(self, person: str, *, is_done: bool) -> None:
         super().__init__(
@@ -41,9 +40,9 @@ class OperationClearedError(BatchError):
 def require_own_act(
     platform: psycopg.Connection, spec: RunSpec, request: RunRequest, *, dry_run: bool
 ) -> None:
-    """Before a run is opened: it is no clear of a person's operation. A retry after a killed worker passes, if nothing is committed.
+    """Check before a run is opened that it is not the clear of a user's operation. A retry after a kill passes if nothing is committed.
 
-    :raises OperationClearedError: it is one.
+    :raises OperationClearedError: it is a clear.
     """
     person = None if dry_run else _person(spec, request.triggered_by)
     if person:
@@ -56,9 +55,9 @@ def require_own_act(
 def require_unfinished(
     platform: psycopg.Connection, spec: RunSpec, run: Run, shard: int | None = None
 ) -> None:
-    """Before a step, or a shard: a person's operation that was cleared since it was opened only ends what was interrupted.
+    """Check before a step or shard. After a clear, a user's operation may only complete interrupted work.
 
-    :raises OperationClearedError: the step was cleared, or the shard has a result already.
+    :raises OperationClearedError: the step was cleared, or the shard already has a result.
     """
     if person := _person(spec, run.triggered_by):
         about = {"execution_id": run.execution_id, "attempt": run.attempt, "shard": shard}
@@ -67,11 +66,9 @@ def require_unfinished(
 
 
 def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, attempt: int) -> None:
-    """Before the end of the work, in ``close_run``: no earlier attempt has ended a person's operation.
+    """Check in ``close_run`` that no earlier attempt has finished a user's operation. A retry after a kill passes.
 
-    A retry after a killed worker passes.
-
-    :raises OperationClearedError: one has, and no interrupted shard has worked since.
+    :raises OperationClearedError: an attempt has, and no interrupted shard has worked since.
     """
     if person := _person(spec, run.triggered_by):
         about = {"execution_id": run.execution_id, "attempt": attempt}
@@ -80,6 +77,6 @@ def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, atte
 
 
 def _person(spec: RunSpec, triggered_by: str | None) -> str | None:
-    """The person for whom the run acts; None for a batch, an approval, and a run of the schedule."""
+    """Returns None for a batch, an approval or a scheduled run."""
     acts = isinstance(spec, OperationSpec) and spec not in APPROVALS.values()
     return triggered_by if acts else None

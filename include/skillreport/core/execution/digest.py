@@ -1,4 +1,4 @@
-"""The digest that operators receive after a run, and functions to write its lines."""
+"""The digest that operators receive after a run, and functions to format its lines."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-# A digest lists this many items and counts the others.
+# A digest lists this many items and counts the rest.
 LISTED = 10
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The first of the ``lines`` is the title. A digest without lines is not sent. A critical digest is sent by email too."""
+    """The first line is the title. A digest without lines is not sent. A critical digest is also sent by e-mail."""
 
     lines: Sequence[str] = ()
     is_critical: bool = False
 
 
 def listed(items: Sequence[_T], line: Callable[[_T], str], rest: str, most: int = LISTED) -> Iterator[str]:
-    """A line for each of the first items, and one line for the others: ``rest``, a format string that receives their number."""
+    """One line per item for the first items, and ``rest`` (a format string for a number) for the others."""
     yield from map(line, items[:most])
     if len(items) > most:
         yield rest.format(len(items) - most)
 
 
 def one_line(text: str) -> str:
-    """A text in one line. Names that a tenant chooses may contain line breaks."""
+    """The text in one line. Names that a tenant chooses may contain line breaks."""
     return " ".join(text.split())

@@ -1,7 +1,6 @@
 """The flow of one run: open it, prepare its tenants, process its shards, close it.
 
-Airflow's tasks, the demo, the tests and the benchmarks call these functions. Each passes an ``Installation``, which provides the
-database, the files and the current time.
+Airflow's tasks, the demo, the tests and the benchmarks call it with an ``Installation`` for the database, the files and the time.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ from include.skillreport.core.worker_slots import CONCURRENCY
 
 log = logging.getLogger(__name__)
 
-# All shards together send messages for this share of the time limit. Each shard has at least this many seconds.
+# All shards together may send for this share of the time limit, each for at least this many seconds.
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
 
@@ -75,9 +74,9 @@ _LEAST_SEND_SECONDS = 60
 class RunRequest:
     """A run as the scheduler describes it.
 
-    ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` is the number of times that the run was cleared.
-    ``one_of_many``: the run contains several batches (a family DAG). ``ticked_at`` (aware) is the time of the schedule that started it;
-    None: a person did. ``is_backfill``: Airflow makes up for this time later.
+    ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` counts the clears of the run. ``one_of_many``: the run
+    contains several batches (a family DAG). ``ticked_at`` (aware) is the scheduled time; None for a manual run. ``is_backfill``: Airflow
+    runs this time later.
     """
 
     dag_id: str
@@ -93,14 +92,14 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class TaskKey:
-    """The task instance whose time and memory are recorded. ``map_index`` is -1 for a task that is not mapped."""
+    """The task instance whose time and memory are recorded. ``map_index`` is -1 if it is not mapped."""
 
     task_id: str
     map_index: int = -1
 
     @property
     def step(self) -> str:
-        """The id of its step. In a family's DAG, the id of the task begins with its batch."""
+        """The id of the step. In a family's DAG the task id has the batch as a prefix."""
         return self.task_id.rpartition(".")[2]
 
 
@@ -113,7 +112,7 @@ class ClosedRun:
 
     @property
     def failure(self) -> Exception | None:
-        """Why the run failed; None if everything succeeded."""
+        """The reason why the run failed; None if everything succeeded."""
         if isinstance(self.error, EarlierStepFailedError) or (self.error and not self.result.failed_tenants):
             return self.error
         return None if self.result.status == "completed" else RunFailedError(self.result)
@@ -126,10 +125,10 @@ def open_run(
     installation: Installation,
     sharding: ExecutionSettings | None = None,
 ) -> tuple[Run, list[Shard]]:
-    """Check parameters and database, close orphaned log rows, write the log row of this run, and divide its tenants into shards.
+    """Check the parameters and the database, close orphaned log rows, write this run's log row, and divide its tenants into shards.
 
-    :raises ParameterError: a parameter cannot be used. :raises NotDueError: there is nothing to do. :raises OperationClearedError: the
-    run is the clear of a person's operation.
+    :raises ParameterError: a parameter cannot be used. :raises NotDueError: there is nothing to do. :raises OperationClearedError: the run
+    is a cleared user's operation.
     """
     now = installation.now()
     parameters = parse_parameters(request.parameters)
@@ -137,7 +136,7 @@ def open_run(
         parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
     )
     require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
-    # Fails if the store or the mail server is missing, before any row is written.
+    # Fails before any row is written if the store or the mail server is missing.
     _resources(batch, installation, dry_run=parameters.dry_run)
     sharding = sharding or ExecutionSettings.load()
     # Otherwise every shard would fail with the same reason.
@@ -182,7 +181,7 @@ def open_run(
 
 
 def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, task: TaskKey) -> None:
-    """Do the task's step for the whole run, as ``batch_platform``, and record its remark, its time and its memory.
+    """Run the task's step for the entire run as ``batch_platform``, and record its note, time and memory.
 
     :raises WiringError: the batch has no such step.
     """
@@ -206,7 +205,7 @@ def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, 
 def process_shard(
     spec: RunSpec, batch: Batch, run: Run, shard: Shard, installation: Installation, task: TaskKey
 ) -> ShardReport:
-    """Do the work of one shard's tenants, and record the outcome of each."""
+    """Process one shard's tenants, and record their outcomes."""
     usage = ResourceUsage()
     run = replace(_run_today(run, installation), part=shard.part)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
@@ -234,7 +233,7 @@ def process_shard(
 def fail_shard(
     spec: RunSpec, run: Run, shard: Shard, error: BaseException, installation: Installation
 ) -> None:
-    """Record why the whole task of the shard failed, for the alert of ``close_run``."""
+    """Record why the shard's task failed, for the alert of ``close_run``."""
     try:
         with installation.platform(spec.time_limit) as platform:
             run_log.fail_shard(platform, run, shard.number, error)
@@ -252,10 +251,10 @@ def close_run(
     failed_instances: Sequence[MappedInstance] = (),
     attempt: int = 0,
 ) -> ClosedRun:
-    """Close the execution log with the outcomes of the tenants, and report the batch's digest.
+    """Close the execution log with the tenants' outcomes, and report the batch's digest.
 
-    ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. Such an instance may
-    have recorded its outcomes before. If it could not reach the database, the outcomes are those of an earlier attempt.
+    ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. An instance may have
+    failed after it recorded its outcomes. If it could not reach the database, an earlier attempt's outcomes remain.
     """
     run = _run_today(run, installation)
     with installation.platform(spec.time_limit) as platform:
@@ -283,7 +282,6 @@ def close_run(
 
 
 def _read_logs(batch: Batch, work: Work) -> None:
-    """Read the host's large tables once for all tenants of the run."""
     run = _run_today(work.run, work.environment)
     tenant_ids = run_log.tenants_of_run(work.connection, run)
     for tenant_id, error in prepare(batch, replace(work, run=run, tenant_ids=tenant_ids)).items():
@@ -309,7 +307,6 @@ def _asked(
 
 
 def _select(batch: Batch, asked: Request) -> TenantSelection:
-    """The tenants of the run, or the units of a batch that is not per tenant."""
     if isinstance(batch, UnitBatch):
         return TenantSelection(list(batch.units(asked)), [])
     if batch.needs_nobody(asked):
@@ -328,7 +325,7 @@ def _shards(
     parts: Mapping[str, Sequence[str]],
     settings: ExecutionSettings,
 ) -> dict[Shard, list[str]]:
-    # Each of a few tenants has its own shard, whatever its work.
+    # A few tenants get one shard each, regardless of their work.
     is_large = parts or len(tenants) > settings.max_mapped_tenants
     past = (
         run_log.past_runs(platform, spec, request.dag_id, request.run_id, len(tenants)) if is_large else None
@@ -367,21 +364,20 @@ def _close_orphans(
 def _resources(
     batch: Batch, installation: Installation, *, dry_run: bool
 ) -> tuple[ObjectStore | None, Network | None]:
-    """The object store and the network, if the batch's steps need them."""
     writes = (batch.has(Batch.write_files) or batch.has(Batch.finish)) and not dry_run
     sends = batch.has(Batch.send) and not dry_run
     store = None
     if writes:
         store = installation.store()
     elif sends:
-        # Only letters with a file need the store. Without a store they wait, and all other messages are sent.
+        # Only messages with a file need the store. Without a store these wait, and all others are sent.
         with suppress(SettingsError):
             store = installation.store()
     return store, installation.network(with_mail=sends) if sends or batch.has(Batch.fetch) else None
 
 
 def _run_today(run: Run, installation: Installation) -> Run:
-    # A task that is cleared on a later day works on that day, and so does a backfill.
+    # A task cleared on a later day works on that day, and so does a backfill.
     today = installation.now().astimezone(JAPAN).date()
     return replace(run, run_date=max(run.run_date, today))
 

@@ -1,4 +1,4 @@
-"""The store for files that remain after a run: a local folder, or an object store behind a path interface."""
+"""The store for files that remain after a run: a local folder, or an object store with a path interface."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from include.skillreport.core.errors import BatchError, reason_of
 if TYPE_CHECKING:
     from upath import UPath
 
-# The answers of object stores that are full: the status 507 (MinIO), or an error code: a quota of Ceph, of MinIO, of Huawei's OBS.
+# Answers of full object stores: status 507 (MinIO), or the quota codes of Ceph, MinIO and Huawei's OBS.
 _FULL_STATUS = 507
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorageSpace"})
 
@@ -32,7 +32,9 @@ _ABANDONED_SECONDS = 3600
 
 @dataclass(frozen=True)
 class StoreEntry:
-    """What is in a folder: a file, or else a folder, a link or a device. ``modified`` is in UTC; a folder of an object store has none."""
+    """An entry of a folder. An entry that is not a file is a folder, link or device. ``modified`` is in UTC; None for a folder of an object
+    store.
+    """
 
     name: str
     is_file: bool
@@ -46,7 +48,7 @@ class NoSpaceError(BatchError):
 
 @contextmanager
 def full_disk_named(place: str) -> Iterator[None]:
-    """Replace the error of a full disk or object store. :raises NoSpaceError: names the place and the action."""
+    """Convert the error of a full disk or object store. :raises NoSpaceError: names the place and the action."""
     try:
         yield
     except OSError as error:
@@ -57,13 +59,13 @@ def full_disk_named(place: str) -> Iterator[None]:
         ) from error
 
 
-# The packages of clients whose errors are no OSError. Azure's client also raises RuntimeError.
+# Client packages whose errors are not OSErrors. Azure's client also raises RuntimeError.
 _CLIENTS = ("azure", "adlfs", "gcsfs", "google", "aiohttp")
 
 
 @contextmanager
 def _client_errors_named(place: object) -> Iterator[None]:
-    """Replace errors that are no OSError, as the clients of Azure and Google raise. :raises OSError: names the place."""
+    """Convert client errors that are not OSErrors (Azure, Google). :raises OSError: names the place."""
     try:
         yield
     except OSError:
@@ -71,7 +73,7 @@ def _client_errors_named(place: object) -> Iterator[None]:
     except Exception as error:
         if not (isinstance(error, RuntimeError) or type(error).__module__.startswith(_CLIENTS)):
             raise
-        # The first line, since Azure adds the ids of the request and its answer. The query of a URL may be a signature.
+        # Only the first line, because Azure appends ids. A URL's query may be a signature.
         reason = re.sub(r"\?\S+", "?…", (str(error) or type(error).__name__).splitlines()[0])
         raise OSError(
             f"保存先 {place} を読み書きできません。Airflow の接続の認証情報と権限を確認してください（{reason}）。"
@@ -81,17 +83,17 @@ def _client_errors_named(place: object) -> Iterator[None]:
 class ObjectStore:
     """Files under one root: a ``pathlib.Path``, or a path with the same interface (Airflow's ``ObjectStoragePath``).
 
-    A key consists of ids joined by slashes. It contains no names that users choose.
+    A key consists of ids joined by slashes, and never contains names that users choose.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # An object store has no folders and no size limit, and shows an object only when its upload is complete.
+        # An object store has no folders and no size limit. It shows an object only after its upload is complete.
         self._is_folder = getattr(root, "protocol", "") in ("", "file", "local")
 
     @contextmanager
     def writer(self, key: str) -> Iterator[IO[bytes]]:
-        """A file that replaces ``key`` when the block ends. After an error the earlier file remains.
+        """A file that replaces ``key`` at the end of the block. After an error the earlier file remains.
 
         :raises ValueError: the key leads out of the root. :raises NoSpaceError: the store is full.
         :raises OSError: for example, the store is not reachable.
@@ -102,7 +104,7 @@ class ObjectStore:
                 with _local_writer(target) as file:
                     yield file
                 return
-            # Upload after the content is complete: the store may abort an upload that waits for its source.
+            # Upload only complete content: the store may abort an upload that waits for its source.
             with TemporaryFile() as content:
                 with full_disk_named(f"一時フォルダー（TMPDIR）{gettempdir()}"):
                     yield content
@@ -117,7 +119,7 @@ class ObjectStore:
         return self.location(key)
 
     def sync(self, key: str) -> None:
-        """Wait until the file is on the disk. Call this before you delete the original: a power failure must not lose both.
+        """Wait until the file is on the disk. Call this before deleting the original: a power failure must not lose both.
 
         :raises NoSpaceError: the store is full.
         """
@@ -143,7 +145,7 @@ class ObjectStore:
             yield file
 
     def exists(self, key: str) -> bool:
-        """Whether there is such a file or folder."""
+        """True if there is such a file or folder."""
         path = self._now(key)
         with _client_errors_named(self._root):
             return bool(path.exists())
@@ -155,17 +157,17 @@ class ObjectStore:
             return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def entries(self, key: str) -> list[StoreEntry]:
-        """What is in the folder, sorted by name; empty if there is no such folder."""
+        """The entries of the folder, sorted by name; empty if there is no such folder."""
         found = []
         for name in self.names(key):
-            # Somebody may just have moved it.
+            # The file may have been moved in the meantime.
             with suppress(FileNotFoundError), _client_errors_named(self._root):
                 path = self._path(key) / name
                 found.append(_local_entry(path) if self._is_folder else _object_entry(path))
         return found
 
     def delete(self, key: str) -> None:
-        """Delete the file, or the folder with its content. A missing file is no error."""
+        """Delete a file, or a folder with its content. A missing file is not an error."""
         path = self._now(key)
         if self._is_folder:
             if errors := _delete(path):
@@ -175,9 +177,9 @@ class ObjectStore:
                 _filesystem(path).rm(_key(path), recursive=True)
 
     def erase(self, folder: str) -> list[str]:
-        """Delete the folder, and the versions that a bucket of S3 keeps of its objects. Another store keeps what it is set up to keep.
+        """Delete the folder, including old object versions in S3. Other stores keep what they are configured to keep.
 
-        Goes on after a failure; returns the place and the reason of each file and version that cannot be deleted.
+        Continues after a failure; returns the place and the reason for each file and version that cannot be deleted.
         """
         path = self._now(folder)
         if self._is_folder:
@@ -190,7 +192,7 @@ class ObjectStore:
             return [f"{path}: {reason_of(error)}"]
 
     def delete_unfinished(self, folder: str) -> None:
-        """Delete what killed writers have left in the folder. An hour after its last byte, a file is not being written any more."""
+        """Delete the files that killed writers left in the folder: they have not been written to for an hour."""
         if self._is_folder:
             for unfinished in self._path(folder).glob(".*.part"):
                 with suppress(FileNotFoundError):
@@ -198,7 +200,7 @@ class ObjectStore:
                         unfinished.unlink()
 
     def free_bytes(self) -> int | None:
-        """The free space; None for an object store, which has no size limit."""
+        """The free space; None for an object store."""
         if not self._is_folder:
             return None
         folder = Path(getattr(self._root, "path", self._root))
@@ -207,11 +209,11 @@ class ObjectStore:
         return disk_usage(folder).free
 
     def location(self, key: str) -> str:
-        """The path or URL of the file, for people."""
+        """The path or URL of the file, for messages."""
         return str(self._path(key))
 
     def _now(self, key: str) -> Path:
-        """The path. Clears the client's cached listings of an object store, because other tasks write there too."""
+        """The path, after clearing an object store's cached listings: other tasks write there too."""
         path = self._path(key)
         if not self._is_folder:
             _filesystem(path).invalidate_cache()
@@ -225,7 +227,7 @@ class ObjectStore:
 
 
 def tenant_folder(tenant_id: str) -> str:
-    """A unique folder name for any tenant id; readable for ordinary ids."""
+    """A unique folder name for a tenant id; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
@@ -261,7 +263,7 @@ def _local_writer(target: Path) -> Iterator[IO[bytes]]:
 def _is_full(error: OSError) -> bool:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # The client of S3 keeps the answer of the service as the cause.
+    # S3's client keeps the service's answer as the cause.
     answer = getattr(error.__cause__, "response", None) or {}
     return (
         answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == _FULL_STATUS
@@ -270,7 +272,6 @@ def _is_full(error: OSError) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the content of a local file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -279,7 +280,7 @@ def _sync(path: Path) -> None:
 
 
 def _delete(path: Path) -> list[OSError]:
-    """Delete a local file, or a folder with its content. Goes on after a failure; returns all."""
+    """Delete the tree. Continues after a failure; returns all errors."""
     errors: list[OSError] = []
     try:
         if path.is_dir() and not path.is_symlink():
@@ -294,13 +295,13 @@ def _delete(path: Path) -> list[OSError]:
 
 
 def _upload(content: IO[bytes], target: Path) -> None:
-    """Write the content. After an error, abort the upload: closing the file would complete it with partial content."""
+    """After an error, abort the upload: closing the file would complete it with partial content."""
     file = _filesystem(target).open(_key(target), "wb")
     try:
         copyfileobj(content, file)
         file.close()
     except BaseException:
-        # Raise the first error. Mark the file as closed, so that the garbage collector does not complete the upload.
+        # Mark the file as closed, so that the garbage collector does not complete the upload.
         with suppress(Exception):
             file.discard()
         file.closed = True
@@ -308,7 +309,7 @@ def _upload(content: IO[bytes], target: Path) -> None:
 
 
 def _erase_versions(s3: Any, folder: str) -> list[str]:
-    """Delete all versions of the objects in the folder; returns those that cannot be deleted. :raises OSError: they cannot be listed."""
+    """Delete all versions; returns the failures. :raises OSError: they cannot be listed."""
     bucket, prefix, _ = s3.split_path(folder)
     failures: list[str] = []
     start: dict[str, str] = {}
@@ -331,7 +332,6 @@ def _erase_versions(s3: Any, folder: str) -> list[str]:
 
 
 def _filesystem(path: Path) -> Any:
-    """The fsspec file system of a path that is not local."""
     return cast("UPath", path).fs
 
 

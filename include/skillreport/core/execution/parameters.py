@@ -1,4 +1,4 @@
-"""Parse and check the values of the trigger form before anything runs."""
+"""Parse and check the trigger form's values before anything runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunParameters:
 def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
     """The parameters that every DAG has.
 
-    :raises ParameterError: names the parameter, the value and what is expected instead.
+    :raises ParameterError: names the parameter, its value and the expected form.
     """
     return RunParameters(
         business_date=_date(values.get("business_date")),
@@ -36,9 +36,9 @@ def parse_parameters(values: Mapping[str, Any]) -> RunParameters:
 
 
 def require_known(given: Iterable[str], form: Iterable[str]) -> None:
-    """Refuse parameters that the DAG's form does not have: Airflow accepts any name, and ignores a misspelt one.
+    """Reject parameters that the DAG's form lacks. Airflow accepts any name and ignores misspelt ones.
 
-    :raises ParameterError: names the parameters that the form does not have.
+    :raises ParameterError: names these parameters.
     """
     known = set(form)
     unknown = [name for name in given if name not in known]
@@ -52,10 +52,10 @@ def require_known(given: Iterable[str], form: Iterable[str]) -> None:
 def require_applicable(
     parameters: RunParameters, spec: RunSpec, last_day: date, now: datetime, *, one_of_many: bool
 ) -> None:
-    """Refuse a period whose ``last_day`` (Asia/Tokyo) has not ended at ``now`` (aware), and named tenants of a batch that works on all.
+    """Reject a period whose ``last_day`` (Asia/Tokyo) has not ended at ``now`` (aware), and tenants named for a batch that works on all.
 
-    ``one_of_many``: the run contains several batches. Those to which the form does not apply are left out.
-    :raises NotDueError: the batch is left out. :raises ParameterError: the form cannot be used.
+    ``one_of_many``: the run contains several batches, and batches to which the form does not apply are skipped.
+    :raises NotDueError: the batch is skipped. :raises ParameterError: the form cannot be used.
     """
     if one_of_many and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
         raise NotDueError(f"{last_day:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")

@@ -1,4 +1,4 @@
-"""The keys of the host's people: their settings, and the stored result of ``batch.all_person_key``.
+"""The keys of the host's users: their settings, and the stored result of ``batch.all_person_key``.
 
 The rule is in ``include/skillreport/schema/host_views/people.sql``. All statements run as ``batch_platform``.
 """
@@ -14,7 +14,7 @@ from include.skillreport.core.execution.settings import IdentitySettings
 
 _SQL = Statements(Path(__file__).parent)
 
-# An arbitrary number: one transaction at a time changes batch.person_key.
+# An arbitrary number. Transactions that change batch.person_key run one after the other.
 _PEOPLE_LOCK = 7_018_016
 
 
@@ -29,13 +29,13 @@ def keep_known_keys(platform: psycopg.Connection, settings: IdentitySettings) ->
 def keep_people(platform: psycopg.Connection) -> None:
     """Update ``batch.person_key`` from the host in the open transaction, and plan the transaction for scans.
 
-    Reads the people. Resolves their keys only if a person has changed, and writes only differences.
+    Resolves the keys only if a user has changed, and writes only differences.
     """
     plan_for_scans(platform)
     if _is_kept(platform):
         return
     platform.execute("SELECT pg_advisory_xact_lock(%s)", [_PEOPLE_LOCK])
-    # Another run may have updated the same people in the meantime.
+    # Another run may have updated the keys in the meantime.
     if not _is_kept(platform):
         _SQL.execute(platform, "keep_person_keys")
 

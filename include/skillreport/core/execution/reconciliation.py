@@ -1,7 +1,7 @@
-"""The host rows of a run that could not be assigned to a tenant. Source of the rule: ``host_views/people.sql``.
+"""A run's host rows that could not be assigned to a tenant. Source of the rule: ``host_views/people.sql``.
 
-Every row read is assigned by its person or by its tenant column, or written by the application itself, or unplaced for a reason. A run
-above the thresholds of the settings is partial. All statements run as ``batch_platform``.
+A row is assigned by its user or its tenant column, is written by the application itself, or is unplaced for a reason. A run above the
+settings' thresholds is partial. All statements run as ``batch_platform``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from include.skillreport.core.execution.settings import IdentitySettings
 
 _SQL = Statements(Path(__file__).parent)
 
-# An arbitrary number, for locks on the tallies of a run.
+# An arbitrary number.
 _TALLY_LOCK = 7_018_017
 
-# The sources of ``batch.all_host_source``. The application does not write all of them.
+# The sources in ``batch.all_host_source``. The application does not write all of them.
 REQUESTS = "SYS_SystemLog"
 AUDIT = "HIS_AuditLog"
 LOGINS = "HIS_AuditLog LOGIN"
@@ -34,7 +34,6 @@ FILES = ("TRN_SkillEvidence", "HIS_ReportGeneration file_size")
 ASSESSMENTS = "TRN_SkillRecord assessment_date"
 NOTIFICATIONS = "HIS_NotificationLog"
 
-# The reasons why a row is unplaced, in the operators' language.
 REASONS = {
     "placeholder": "画面が誰に対しても書く仮のキー",
     "no_employee": "従業員のないアカウント",
@@ -45,7 +44,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Tally:
-    """The rows of one source that were assigned in one way; ``placement`` as in ``batch.reconciliation``."""
+    """The rows of one source that were assigned in one way; ``placement`` is as in ``batch.reconciliation``."""
 
     source: str
     placement: str
@@ -65,19 +64,19 @@ class Reconciliation:
 
     @property
     def read_events(self) -> int:
-        """The accounts, and the events of the period."""
+        """The number of accounts and of events in the period."""
         return self._events("person", "stated", "nobody", *REASONS)
 
     @property
     def unplaced_events(self) -> int:
-        """The events among ``read_events`` that belong to no tenant."""
+        """The number of ``read_events`` that belong to no tenant."""
         return self._events(*REASONS)
 
     def _events(self, *placements: str) -> int:
         return sum(each.row_count for each in self.tallies if each.is_event and each.placement in placements)
 
     def is_beyond(self, settings: IdentitySettings) -> bool:
-        """Whether the unplaced rows make the run partial."""
+        """True if the unplaced rows make the run partial."""
         return is_beyond(self.unplaced_events, self.read_events, settings)
 
     def problem(self) -> RunProblem:
@@ -97,7 +96,7 @@ class Reconciliation:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """The result of the run as JSON: per source the rows read, placed, of no tenant, and unplaced by reason, and the remarks."""
+        """The result as JSON: per source the rows read, placed, without tenant, and unplaced by reason, and the silent sources."""
         sources: dict[str, Counter[str]] = {}
         silences: list[dict[str, Any]] = []
         for each in self.tallies:
@@ -132,30 +131,27 @@ def _source(counts: Counter[str]) -> dict[str, Any]:
 
 
 def is_beyond(unplaced: int, read: int, settings: IdentitySettings) -> bool:
-    """Whether ``unplaced`` of ``read`` rows exceed both thresholds."""
+    """True if ``unplaced`` of ``read`` rows exceed both thresholds."""
     return unplaced > settings.unplaced_events and 100 * unplaced > settings.unplaced_percent * read
 
 
 def begin_tallies(platform: psycopg.Connection, execution_id: str) -> None:
-    """Delete the tallies of an earlier attempt in the open transaction, which then reads all rows again.
+    """Delete an earlier attempt's tallies in the open transaction, which then reads all rows again.
 
-    Two attempts run one after the other.
+    Concurrent attempts run one after the other.
     """
     platform.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [execution_id, _TALLY_LOCK])
     _SQL.execute(platform, "delete_tallies", execution_id=execution_id)
 
 
 def find_sources(platform: psycopg.Connection, patience: timedelta = timedelta(0)) -> frozenset[str]:
-    """The sources of ``batch.all_host_source`` that have, or once had, a row.
-
-    A source without a row is checked again after ``patience``.
-    """
+    """The sources of ``batch.all_host_source`` that have or once had a row. An empty source is checked again after ``patience``."""
     _SQL.execute(platform, "remember_sources", logins=LOGINS, patience=patience)
     return frozenset(source for (source,) in _SQL.execute(platform, "known_sources"))
 
 
 def find_logins(platform: psycopg.Connection) -> bool:
-    """Whether the hourly step has counted logins in a log that had none before."""
+    """True if the hourly step has counted logins in a log that had none before."""
     return _SQL.execute(platform, "remember_logins", logins=LOGINS).rowcount > 0
 
 
@@ -165,7 +161,7 @@ def remember_days(platform: psycopg.Connection, sources: Sequence[str], day: dat
 
 
 def last_days(platform: psycopg.Connection, sources: Sequence[str], day: date) -> dict[str, date]:
-    """The latest known day (Asia/Tokyo) until ``day`` on which a run found rows of each source."""
+    """The latest known day (Asia/Tokyo) up to ``day`` on which a run found rows, by source."""
     rows = _SQL.execute(platform, "last_days", sources=sources, day=day)
     return dict(rows.fetchall())
 
@@ -176,7 +172,7 @@ def record_silences(
     missing: Sequence[str],
     silent_since: dict[str, date | None],
 ) -> None:
-    """Record the sources that never had a row. Record the sources without a row in the period, with the day of their last row."""
+    """Record the sources that never had a row, and the sources without a row in the period with the day of their last row."""
     _SQL.execute(
         platform,
         "record_silences",
@@ -188,6 +184,6 @@ def record_silences(
 
 
 def load_reconciliation(platform: psycopg.Connection, execution_id: str) -> Reconciliation:
-    """The tallies of a run, in the order of their sources; empty for a batch that reads no people."""
+    """A run's tallies, ordered by source; empty for a batch that reads no users."""
     rows = _SQL.rows(platform, "load_reconciliation", execution_id=execution_id)
     return Reconciliation([Tally(**row) for row in rows])

@@ -1,4 +1,4 @@
-"""Measure the time, CPU and memory of this process. PostgreSQL is not included."""
+"""Measure the time, CPU and memory of this process, without PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass
 class ResourceUsage:
-    """Measures from its creation to ``stop()``: wall clock and CPU in seconds, and the process's peak memory in bytes."""
+    """Measures wall clock and CPU in seconds until ``stop()``, and the process's peak memory in bytes."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -35,10 +35,10 @@ class ResourceUsage:
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident memory of this process so far.
+    """The peak resident memory of this process.
 
-    On Linux, getrusage() also counts the process that has started this one, because it was a copy of it at first. So it is asked only
-    where the kernel has no other answer, as on macOS.
+    On Linux, getrusage() also counts the parent process, because this process began as a copy of it. It is used only if the kernel has no
+    other answer, as on macOS.
     """
     with suppress(OSError):
         if peak := re.search(

@@ -1,4 +1,4 @@
-"""Whether a scheduled run starts after a pause or an outage, so that people confirm what it would send before anybody receives it."""
+"""Detect scheduled runs after a pause or an outage, so that users approve their messages before they are sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
-# A pause is never shorter, however often the batch runs.
+# The shortest pause, even for a batch that runs often.
 _SHORTEST = timedelta(hours=24)
 _MISSED_PERIODS = 2
 
@@ -31,10 +31,10 @@ _UNCONFIRMED = "前の実行の分の「再開の承認」に、まだ答えが�
 def pause_before(
     cron: str, ticked_at: datetime, started_at: datetime, last_tick: datetime | None
 ) -> str | None:
-    """Why a run counts as the first one after a pause, in one sentence; None if it does not. Pure; all times are aware.
+    """The reason why a run counts as the first one after a pause, in one sentence, or None. Pure; all times are aware.
 
-    ``ticked_at`` is its time in the schedule (``cron``, Asia/Tokyo). ``last_tick`` is the last earlier one that started a run; None: none
-    ever did.
+    ``ticked_at`` is its scheduled time (``cron``, Asia/Tokyo). ``last_tick`` is the latest earlier scheduled time that started a run; None
+    if there is none.
     """
     if started_at - ticked_at > _SHORTEST:
         return f"予定（{_minute(ticked_at)}）から 24 時間を過ぎて始まりました"
@@ -49,10 +49,10 @@ def pause_before(
 def decide_deferral(
     platform: psycopg.Connection, spec: RunSpec, request: RunRequest, started_at: datetime
 ) -> str | None:
-    """Why a run of the schedule holds what people would receive; None if it does not. A cleared run keeps its first decision.
+    """The reason why a scheduled run holds its messages, or None. A cleared run keeps its first decision.
 
-    While people have not confirmed what an earlier run has held, later runs join it. A backfill always holds: nobody receives a message
-    about a past day unless a person wants it. ``started_at`` is aware.
+    Until users have approved an earlier run's held messages, later runs are held too. A backfill is always held: nobody receives a message
+    about a past day without approval. ``started_at`` is aware.
     """
     if request.ticked_at is None or not spec.confirms_resumption:
         return None

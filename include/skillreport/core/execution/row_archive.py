@@ -1,7 +1,7 @@
-"""Archives of one tenant's rows of one table: compressed files and a manifest, which are read back before the rows are deleted.
+"""Archives of one tenant's rows of one table: compressed files and a manifest, verified before the rows are deleted.
 
-The files decide which rows are deleted. A batch deletes a row only if it equals, byte for byte, its copy in a verified file. So changes by
-the application, another run or a kill in between are safe. A row that has changed stays for the next run.
+A batch deletes a row only if it equals, byte for byte, its copy in a verified file. This is safe against changes by the application, other
+runs and kills. A changed row stays for the next run.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# The name of an archive's folder: its business date.
+# An archive's folder is named after its business date.
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _MANIFEST = ".manifest.json"
-# How much of a manifest's SHA-256 its name has.
+# The length of the hash in a manifest's name.
 _HASH_LENGTH = 12
 
-# The limits of a file, which is built in memory.
+# Limits of a file, which is built in memory.
 PART_ROWS = 10_000
 PART_BYTES = 32 * 2**20  # before compression
 
 
 class ArchiveError(BatchError):
-    """An archive cannot be written, or differs from what was written. Rows without a verified file are not deleted."""
+    """An archive cannot be written or differs from what was written. Rows without a verified file are not deleted."""
 
     def __init__(self, message: str, *, recoverable: bool) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class ArchiveError(BatchError):
 
 @dataclass(frozen=True)
 class ArchivedRow:
-    """A row to archive. ``finished_at`` (UTC, as text) is its time; ``line`` is PostgreSQL's own JSON, which can represent every value."""
+    """A row to archive. ``finished_at`` is in UTC, as text. ``line`` is PostgreSQL's own JSON, which can represent every value."""
 
     id: str
     finished_at: str
@@ -56,7 +56,7 @@ class ArchivedRow:
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    """A file's entry in the manifest. Ids are in the order of the rows; times are the earliest and the latest (UTC)."""
+    """A file's entry in the manifest. Ids are in row order; times are the earliest and the latest (UTC)."""
 
     key: str
     sha256: str
@@ -70,9 +70,9 @@ class ArchivedFile:
 
 @dataclass(frozen=True)
 class RowArchive:
-    """Where a run puts rows of ``table``. ``prefix`` is ``<folder of the tenant>/<business date>/<beginning of the files' names>``.
+    """The place of a run's archives of ``table``. ``prefix`` is ``<tenant folder>/<business date>/<start of the file names>``.
 
-    File names depend on the content, so a file never replaces an archive whose rows are already deleted. Only files that a manifest lists
+    File names depend on the content, so a file never replaces an archive whose rows are already deleted. Only files listed in a manifest
     are archives.
     """
 
@@ -81,9 +81,9 @@ class RowArchive:
     table: str
 
     def write(self, rows: Iterable[ArchivedRow], about: Mapping[str, Any]) -> list[ArchivedFile]:
-        """Write the rows, with a manifest that says ``about`` too, and read everything back; returns the files, none without rows.
+        """Write the rows and a manifest with ``about``, and read everything back; returns the files.
 
-        :raises ArchiveError: a file cannot be written, or differs from what was written.
+        :raises ArchiveError: a file cannot be written or differs from what was written.
         """
         files = [self._write_part(number, part) for number, part in enumerate(_parts(rows), start=1)]
         if not files:
@@ -138,19 +138,19 @@ class RowArchive:
 
 
 def archived_lines(store: ObjectStore, file: ArchivedFile) -> Iterator[bytes]:
-    """The lines of a file as the store has it now: it may have changed since it was written. :raises ArchiveError: it has changed."""
+    """The lines of a file in the store. :raises ArchiveError: the file has changed since it was written."""
     with GzipFile(fileobj=BytesIO(_read_back(store, file.key, file.sha256))) as lines:
         yield from lines
 
 
 def archived_chunks(store: ObjectStore, files: Iterable[ArchivedFile], size: int) -> Iterator[list[bytes]]:
-    """The same of several files, in lists of at most this size."""
+    """The lines of several files, in lists of at most ``size``."""
     for file in files:
         yield from chunks(archived_lines(store, file), size)
 
 
 def copies_of(lines: Iterable[bytes], id_column: str) -> dict[str, list[Any]]:
-    """``ids`` and ``digests`` (SHA-256) of archived rows: the parameters of a statement that deletes only rows that equal their copies."""
+    """The ``ids`` and ``digests`` (SHA-256) of archived rows, as parameters of a statement that deletes only equal rows."""
     rows = [line.removesuffix(b"\n") for line in lines]
     return {
         "ids": [json.loads(row)[id_column] for row in rows],
@@ -166,7 +166,7 @@ def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 
 def archive_names(store: ObjectStore, folder: str) -> list[str]:
-    """The archives in the folder of a tenant, ``<business date>/<name>``, the oldest first."""
+    """The archives in a tenant's folder as ``<business date>/<name>``, oldest first."""
     return [
         f"{day}/{name.removesuffix(_MANIFEST)}"
         for day in store.names(folder)
@@ -177,7 +177,7 @@ def archive_names(store: ObjectStore, folder: str) -> list[str]:
 
 
 def read_manifest(store: ObjectStore, folder: str, name: str) -> tuple[dict[str, Any], list[ArchivedFile]]:
-    """The manifest of one of ``archive_names``, and its files. :raises ArchiveError: it cannot be read, or is not what was written."""
+    """The manifest of one of ``archive_names``, and its files. :raises ArchiveError: it cannot be read or has changed."""
     key = f"{folder}/{name}{_MANIFEST}"
     content = _read(store, key)
     if not hashlib.sha256(content).hexdigest().startswith(name[-_HASH_LENGTH:]):
@@ -187,12 +187,12 @@ def read_manifest(store: ObjectStore, folder: str, name: str) -> tuple[dict[str,
 
 
 def expired_days(store: ObjectStore, folder: str, archived_since: date) -> list[str]:
-    """The business dates before ``archived_since`` that a tenant's folder has archives of."""
+    """The business dates before ``archived_since`` with archives in a tenant's folder."""
     return [name for name in store.names(folder) if _DAY.fullmatch(name) and name < f"{archived_since}"]
 
 
 def delete_expired(store: ObjectStore, folder: str, archived_since: date) -> int:
-    """Delete the archives of these dates from the folder; returns the number of dates. :raises ArchiveError: the store refuses."""
+    """Delete the archives of ``expired_days``; returns the number of dates. :raises ArchiveError: the store fails."""
     try:
         days = expired_days(store, folder, archived_since)
         for day in days:
@@ -208,7 +208,7 @@ def delete_expired(store: ObjectStore, folder: str, archived_since: date) -> int
 
 
 class _Part:
-    """The content of one file while it is built. The same rows give the same bytes."""
+    """One file's content while it is built. Equal rows give equal bytes."""
 
     def __init__(self, first: ArchivedRow) -> None:
         self._buffer = BytesIO()
@@ -218,7 +218,7 @@ class _Part:
         self.finished_from = self.finished_to = first.finished_at
 
     def add(self, row: ArchivedRow) -> bool:
-        """Add a row; returns whether the file is full now."""
+        """Add a row; returns True if the file is full."""
         self._bytes += self._file.write(row.line)
         self.rows += 1
         self.last = row
@@ -227,7 +227,7 @@ class _Part:
         return self.rows >= PART_ROWS or self._bytes >= PART_BYTES
 
     def content(self) -> bytes:
-        """The whole file; no row can be added afterwards."""
+        """The complete file. Rows cannot be added afterwards."""
         self._file.close()
         return self._buffer.getvalue()
 
@@ -255,7 +255,6 @@ def _read(store: ObjectStore, key: str) -> bytes:
 
 
 def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
-    """The present content of the store."""
     content = _read(store, key)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ArchiveError(

@@ -1,4 +1,4 @@
-"""How many rows of the application's tables a run reads, and how many of them it uses. All statements run as ``batch_platform``."""
+"""Count how many rows of the application's tables a run reads and uses. All statements run as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SQL = Statements(Path(__file__).parent)
 def scans_counted(platform: psycopg.Connection, run: Run) -> Iterator[None]:
     """Add the rows that the block reads to the run's counts in ``batch.rows_scanned``, in the open transaction.
 
-    PostgreSQL counts the rows that a session fetches from a table, by scan or by index. It publishes the counts after the transaction, so
-    within the transaction the difference belongs to the block. Rows that parallel workers read are not counted; the statements that write
-    staging rows use no parallel workers.
+    PostgreSQL counts the rows that a session fetches from a table, by scan or index. It publishes the counts after the transaction, so
+    within it the difference belongs to the block. Rows read by parallel workers are not counted; statements that write staging rows use
+    none.
     """
     before = _counts(platform)
     yield
@@ -43,6 +43,6 @@ def _counts(platform: psycopg.Connection) -> dict[str, int]:
 
 
 def load_scans(platform: psycopg.Connection, execution_id: str) -> dict[str, dict[str, int]]:
-    """By table, the rows that the run has read, and the rows of its period that it has used. Part of the run's result."""
+    """The rows that the run has read, and the rows of its period that it has used, by table. Part of the run's result."""
     rows = _SQL.execute(platform, "load_scans", execution_id=execution_id)
     return {relation: {"read": read, "used": used} for relation, read, used in rows}

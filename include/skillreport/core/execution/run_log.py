@@ -1,6 +1,6 @@
-"""The execution log: open a run, close it with the outcomes of its tenants, and close orphaned rows.
+"""The execution log: open a run, close it with its tenants' outcomes, and close orphaned rows.
 
-All statements run as ``batch_platform``. Source: the batch list, section 5.3 (``BatchMonitor``) and 6.3 (performance).
+All statements run as ``batch_platform``. Source: the batch list, sections 5.3 (``BatchMonitor``) and 6.3 (performance).
 """
 
 from __future__ import annotations
@@ -38,23 +38,20 @@ from include.skillreport.core.version import VERSION
 
 _SQL = Statements(Path(__file__).parent)
 
-# Batches whose units are not tenants.
 _NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
 
-# The reason for a tenant whose task ended without a result and without an exception.
+# For a task that ended without a result or an exception.
 _NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。テナントのタスクのログを確認してください"
 
-# They delete a tenant again in a database that was restored from before its deletion.
+# In a restored database, they delete tenants again that were deleted after the backup.
 _DELETE_AGAIN = (OFFBOARD_TENANT, APPROVE_OFFBOARDING)
 
-# A summary lists this many tenants and counts the others.
 _LISTED = 10
 
-# The result of a run lists this many failures, with this many characters of each reason. batch.tenant_outcome has all of them.
+# The result of a run lists this many failures, with this many characters of each reason.
 _LISTED_RESULTS = 100
 _LONGEST_ERROR = 1_000
 
-# The beginning of the sentence in a row that is closed as an orphan.
 CLOSED_AS_ORPHAN = "孤立した実行として失敗にしました: "
 
 
@@ -62,7 +59,7 @@ CLOSED_AS_ORPHAN = "孤立した実行として失敗にしました: "
 class RunningExecution:
     """A row of the execution log with status ``running``. ``elapsed`` and ``started_at`` use the database's clock.
 
-    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
+    ``attempt`` counts the clears of the run. ``triggered_by`` is the user of a manual run.
     """
 
     execution_id: str
@@ -77,7 +74,7 @@ class RunningExecution:
 
 @dataclass(frozen=True)
 class FailedTenant:
-    """A tenant that did not succeed, as operators see it. ``error_codes`` are those of its parts."""
+    """A tenant that did not succeed, for operators. ``error_codes`` are the codes of its parts."""
 
     code: str
     name: str
@@ -87,12 +84,11 @@ class FailedTenant:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work, with
-    ``error_code``.
+    """The result of a run: the customer's ``BatchResult`` and the failed tenants.
 
-    ``problems`` make a run partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or a step of
-    the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
-    no failure.
+    ``error`` (with ``error_code``) is a failure outside the tenants' work. ``problems`` make a run partial although its tenants succeeded:
+    too many host rows belong to no tenant, or a step of the entire run failed. ``leased_messages`` counts messages that another sender has
+    claimed, which is not a failure.
     """
 
     execution_id: str
@@ -129,7 +125,7 @@ class RunResult:
 class EarlierStepFailedError(BatchError):
     """The run failed because ``step``, which runs before the mapped task, failed.
 
-    ``reported_code`` is the code of the failure that the step has reported in an alert. A step whose process was killed has sent none.
+    ``reported_code`` is the code that the step has already reported in an alert; None for a killed process.
     """
 
     def __init__(self, step: str, reported_code: str | None) -> None:
@@ -145,7 +141,7 @@ class EarlierStepFailedError(BatchError):
 
 @dataclass(frozen=True)
 class MappedInstance:
-    """An instance of the mapped task: the id of the task with its group, and the index and label of the instance in Airflow's UI."""
+    """An instance of the mapped task: the task id with its group, and the instance's index and label in Airflow's UI."""
 
     task_id: str
     map_index: int
@@ -156,15 +152,16 @@ class MappedInstance:
 
 
 class InstancesFailedError(BatchError):
-    """Instances of the mapped task failed, but the outcomes show success: the instance failed after it had recorded them, or they are
-    those of an earlier attempt. The alert reads ``instances``, and ``step``, which names them.
+    """Instances of the mapped task failed, but the outcomes show success: they were recorded before the failure or by an earlier attempt.
+
+    The alert reads ``instances`` and ``step``, which names them.
     """
 
     def __init__(self, instances: Sequence[MappedInstance]) -> None:
         self.instances = tuple(sorted(instances, key=lambda each: each.map_index))
         listed = "、".join(map(str, self.instances[:_LISTED]))
         more = len(self.instances) - _LISTED
-        # What an operator clears.
+        # The text names the instances to clear.
         self.step = f"{listed} ほか {more} 件" if more > 0 else listed
         super().__init__(
             f"{self.step} が失敗しました。テナントの結果は成功です"
@@ -173,7 +170,7 @@ class InstancesFailedError(BatchError):
 
 
 class RecordsDeletedError(BatchError):
-    """The execution log has no rows of the run, or no tenants for a mapped instance, because they were deleted."""
+    """The log has no rows of the run, or no tenants for a mapped instance, because they were deleted."""
 
     def __init__(self) -> None:
         super().__init__("この実行のテナントの記録がありません（記録が整理されています）。")
@@ -188,7 +185,7 @@ class RunFailedError(BatchError):
 
 
 def running_executions(platform: psycopg.Connection, batch_id: str) -> list[RunningExecution]:
-    """The rows of this batch with status ``running``."""
+    """The batch's rows with status ``running``."""
     with platform.cursor(row_factory=class_row(RunningExecution)) as cursor:
         return _SQL.execute(cursor, "running_executions", batch_id=batch_id).fetchall()
 
@@ -200,10 +197,10 @@ def orphan_reason(
     is_alive: Callable[[str, str], bool],
     time_limit: timedelta,
 ) -> str | None:
-    """Why this running row is orphaned, or None if its run may still be working.
+    """The reason why this running row is orphaned, or None if its run may still be working.
 
-    ``reopened_by`` is the DAG id and run id of the run that opens now. ``is_alive`` asks Airflow whether a run has not ended. A killed
-    ``airflow dags test`` stays "running" in Airflow for ever, so a row counts as orphaned after twice its time limit.
+    ``reopened_by`` is the DAG id and run id of the run that opens now. ``is_alive`` asks Airflow if a run has not ended. A killed ``airflow
+    dags test`` stays "running" in Airflow, so a row counts as orphaned after twice its time limit.
     """
     if (execution.dag_id, execution.run_id) == reopened_by:
         return "終わる前に同じ実行がやり直されました"
@@ -215,7 +212,7 @@ def orphan_reason(
 
 
 def close_orphan(platform: psycopg.Connection, execution_id: str, sentence: str) -> bool:
-    """Close a running row as failed, with this sentence for operators; returns whether it was still running."""
+    """Close a running row as failed with this sentence for operators; returns True if it was still running."""
     closed = _SQL.execute(
         platform,
         "close_orphan",
@@ -229,7 +226,7 @@ def close_orphan(platform: psycopg.Connection, execution_id: str, sentence: str)
 def past_runs(
     platform: psycopg.Connection, spec: RunSpec, dag_id: str, run_id: str, tenants: int
 ) -> PastRuns:
-    """What earlier runs of the batch with at least half as many tenants say about a run with this number of tenants."""
+    """An estimate for a run with this many tenants, from earlier runs of the batch with at least half as many."""
     about = {"batch_id": spec.id, "least_tenants": tenants // 2}
     records = _SQL.execute(platform, "last_records", **about).fetchall()
     seconds_per_tenant, shards = _SQL.row(platform, "past_work", **about)
@@ -243,7 +240,7 @@ def past_runs(
 
 
 def require_deletions_repeated(platform: psycopg.Connection, spec: RunSpec) -> None:
-    """:raises SchemaError: the database was restored, and has tenants that were deleted after its backup."""
+    """Check that a restored database has no tenants deleted after its backup. :raises SchemaError: it has some."""
     if spec in _DELETE_AGAIN:
         return
     if tenants := _SQL.column(platform, "deletions_to_repeat"):
@@ -251,7 +248,7 @@ def require_deletions_repeated(platform: psycopg.Connection, spec: RunSpec) -> N
 
 
 def deleted_sentence(tenant_ids: Sequence[str]) -> str:
-    """For operators: the deleted tenants that a restored database contains."""
+    """The sentence for operators about deleted tenants in a restored database."""
     return (
         f"このデータベースには、退会して削除済みのテナント {'、'.join(tenant_ids)} があります。"
         "DAG offboard_tenant で削除をやり直すまで、このデータベースではバッチは動きません"
@@ -275,10 +272,7 @@ def open_execution(
     attempt: int = 0,
     triggered_by: str | None = None,
 ) -> Run:
-    """Write the running row and one pending outcome per tenant (id) of each shard.
-
-    ``attempt`` is the number of times that the run was cleared. ``triggered_by`` is the user who triggered it by hand.
-    """
+    """Write the running row, and one pending outcome per tenant id of each shard."""
     execution_id = f"{spec.id}_{business_date:%Y%m%d}_{secrets.token_hex(4)}"
     expected = [(tenant_id, shard) for shard, tenant_ids in shards.items() for tenant_id in tenant_ids]
     with platform.transaction():
@@ -321,7 +315,7 @@ def open_execution(
 def record_task_metric(
     platform: psycopg.Connection, run: Run, task_id: str, map_index: int, usage: ResourceUsage
 ) -> None:
-    """Record the time and memory of one task process; a retry replaces the figures."""
+    """Record the time and memory of a task process; a retry replaces the figures."""
     _SQL.execute(
         platform,
         "record_task_metric",
@@ -335,7 +329,7 @@ def record_task_metric(
 
 
 def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
-    """Mark a closed run that a cleared task works on again. Its row keeps the earlier result until it is closed again."""
+    """Mark a closed run that a cleared task works on again. The row keeps the earlier result until it is closed again."""
     _SQL.execute(platform, "mark_reopened", execution_id=run.execution_id)
 
 
@@ -345,9 +339,9 @@ def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
 
 
 def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]:
-    """Reset the outcomes of a shard to pending, so that no outcome of an earlier attempt remains; returns its tenant ids, in order.
+    """Reset a shard's outcomes to pending, so that none of an earlier attempt remains; returns its tenant ids, in order.
 
-    :raises RecordsDeletedError: the run has no such shard (any more).
+    :raises RecordsDeletedError: the run no longer has such a shard.
     """
     about = {"execution_id": run.execution_id, "shard": shard}
     with platform.transaction():
@@ -360,7 +354,7 @@ def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]
 
 
 def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseException) -> None:
-    """Record why the whole task of a shard failed, for its tenants without a result."""
+    """Record why a shard's task failed, for its tenants without a result."""
     _SQL.execute(
         platform,
         "fail_shard",
@@ -377,7 +371,7 @@ def close_execution(
     """Count the outcomes, close the log row and write the run's performance metrics.
 
     ``error`` is the failure of a step before the mapped task. A pending tenant counts as failed: it was not processed, or its task was
-    killed. After an operator cleared an instance, the run is closed again with the present outcomes; ``attempt`` counts this.
+    killed. After an instance was cleared, the run is closed again with the current outcomes; ``attempt`` counts this.
     """
     reason, error_code = (reason_of(error), code_of(error)) if error else (None, "")
     with platform.transaction():
@@ -433,7 +427,7 @@ def close_execution(
 
 
 def problems_of(platform: psycopg.Connection, execution_id: str) -> tuple[RunProblem, ...]:
-    """The problems of the whole run, by the present settings."""
+    """The problems of the entire run, by the current settings."""
     return _problems(load_reconciliation(platform, execution_id), load_remarks(platform, execution_id))
 
 

@@ -1,6 +1,6 @@
-"""Remarks about the steps of a whole run, which are part of the run's result.
+"""Notes about the steps of an entire run, as part of its result.
 
-A step that could not do its work does not stop the tenants' work. The run becomes partial, which alerts the operators, but not every hour.
+A failed step does not stop the tenants' work. The run becomes partial and alerts the operators, but not every hour.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# A problem that may end without an action is reported if it lasts this long.
+# A problem that may end without an action is reported after this time.
 PATIENCE = timedelta(hours=3)
 
-# A problem that lasts is reported again after this time.
+# A lasting problem is reported again after this time.
 REPEAT = timedelta(hours=24)
 
-# The number of earlier runs that are read: more than an hourly batch has in ``REPEAT``.
+# The number of earlier runs to read: more than an hourly batch has in ``REPEAT``.
 _EARLIER_RUNS = 200
 
-# The entry of a remark's details with the code of the problem.
 _CODE = "code"
 
 
 @dataclass(frozen=True)
 class RunProblem:
-    """A problem of the whole run, which makes it partial: a sentence without a final stop. ``code`` selects its ``FailureKind``."""
+    """A problem that makes the entire run partial: a sentence without a full stop. ``code`` selects its ``FailureKind``."""
 
     text: str
     code: str
@@ -46,7 +45,7 @@ class RunProblem:
 
 @dataclass(frozen=True)
 class EarlierRemark:
-    """The remark of an earlier run about the same step."""
+    """An earlier run's note about the same step."""
 
     recorded_at: datetime
     has_problem: bool
@@ -55,7 +54,7 @@ class EarlierRemark:
 
 @dataclass(frozen=True)
 class RunRemarks:
-    """The remarks of one run. ``problems`` are those that make the run partial."""
+    """The notes of one run. ``problems`` make the run partial."""
 
     by_step: dict[str, dict[str, Any]]
     problems: tuple[RunProblem, ...] = ()
@@ -64,7 +63,7 @@ class RunRemarks:
 def record_remark(
     platform: psycopg.Connection, run: Run, step: str, remark: RunRemark, now: datetime
 ) -> None:
-    """Record a step's remark, and log its problem; a later attempt of the step replaces it."""
+    """Record a step's note and log its problem. A later attempt of the step replaces the note."""
     rows = _SQL.execute(
         platform, "earlier_remarks", execution_id=run.execution_id, step=step, count=_EARLIER_RUNS
     )
@@ -83,7 +82,7 @@ def record_remark(
 
 
 def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
-    """The remarks of a run."""
+    """The notes of a run."""
     rows = _SQL.rows(platform, "load_remarks", execution_id=execution_id)
     by_step = {
         row["step"]: {**row["details"], **({"problem": row["problem"]} if row["problem"] else {})}
@@ -96,10 +95,10 @@ def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
 
 
 def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: datetime) -> bool:
-    """Whether a problem makes the run partial. ``earlier``: the latest first; ``now`` is aware.
+    """True if a problem makes the run partial. ``earlier`` begins with the latest; ``now`` is aware.
 
-    A problem that an operator must solve is reported at once. A problem that may end without an action is reported after three hours. Each
-    is reported once in 24 hours, unless it is about what a single run has made.
+    A problem that needs an operator is reported at once, and any other problem after three hours. Each is reported once in 24 hours, unless
+    it is about the results of a single run.
     """
     if remark.problem is None:
         return False

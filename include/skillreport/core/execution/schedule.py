@@ -1,4 +1,4 @@
-"""When the registry's schedules fire, and which scheduled times started no run."""
+"""The times of the registry's schedules, and scheduled times without a run."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from croniter import croniter
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.run_spec import RunSpec
 
-# Airflow starts a run within seconds of its time, but a restart of the scheduler takes minutes.
+# Airflow starts a run within seconds, but a restart of the scheduler takes minutes.
 GRACE = timedelta(minutes=15)
 
-# The firings whose runs are looked up: those of the last week, but at most 24 (a day of an hourly batch) and at least the last two.
+# Firings of the last week are checked, but at most 24 (a day of an hourly batch) and at least two.
 _LOOKED_BACK = timedelta(days=7)
 _MOST_CHECKED = 24
 _LEAST_CHECKED = 2
 
 
 class StartedRuns(Protocol):
-    """What Airflow knows of the runs of a batch's or an operation's own DAG. Logical dates are aware."""
+    """Airflow's data about the runs of a batch's or operation's own DAG. Logical dates are aware."""
 
     def count(self, spec: RunSpec, firings: Sequence[datetime]) -> int:
-        """How many of the firings started a run."""
+        """The number of these firings that started a run."""
 
     def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
-        """The logical date of the last run before ``moment``, also of a manual run; None if there is none."""
+        """The logical date of the last run (also a manual run) before ``moment``, or None."""
 
     def is_paused(self, spec: RunSpec) -> bool:
-        """Whether the DAG is paused."""
+        """True if the DAG is paused."""
 
 
 @dataclass(frozen=True)
 class MissedStarts:
-    """Firings of a batch's schedule that started no run (aware, Asia/Tokyo, oldest first).
+    """The firings of a batch's schedule that started no run (aware, Asia/Tokyo, oldest first).
 
-    ``started_before`` is the last firing before them that started a run, ``started_after`` the first one after them; None if there is
-    none yet. ``newest_gap_at`` is the first of those that follow the last start.
+    ``started_before`` is the last firing before them that started a run, ``started_after`` the first one after them, or None.
+    ``newest_gap_at`` is the first missed firing after the last start.
     """
 
     spec: RunSpec
@@ -64,16 +64,16 @@ def next_firing(cron: str, moment: datetime) -> datetime:
 
 
 def missed_starts(specs: Iterable[RunSpec], now: datetime, runs: StartedRuns) -> list[MissedStarts]:
-    """The batches with firings that started no run, although an earlier firing did, however long ago.
+    """The batches with firings that started no run after an earlier firing did, however long ago.
 
-    The firings of the last 15 minutes before ``now`` (aware) are not checked.
+    Ignores the 15 minutes before ``now`` (aware).
     """
     found = (_missed(spec, now - GRACE, runs) for spec in specs)
     return [missed for missed in found if missed]
 
 
 def _missed(spec: RunSpec, until: datetime, runs: StartedRuns) -> MissedStarts | None:
-    """The firings at or before ``until`` without a run. Several gaps of the last week are reported as one."""
+    """Several gaps of the last week are reported as one."""
     firings = [
         fired_at
         for number, fired_at in enumerate(firings_before(spec.cron, until, _MOST_CHECKED))
@@ -83,10 +83,10 @@ def _missed(spec: RunSpec, until: datetime, runs: StartedRuns) -> MissedStarts |
     if count == len(firings):
         return None
     started = [fired_at for fired_at in firings if count and runs.count(spec, [fired_at])]
-    # An outage may be longer than the firings that are looked up.
+    # An outage may last longer than the checked firings.
     before = firings[-1] if firings[-1] in started else _last_started(spec, firings[-1], runs)
     if before is None:
-        # The schedule has started no run before. Without a run at all, the batch is not in use yet.
+        # The schedule has started no run before these firings. Without any run, the batch is not in use yet.
         if not started:
             return None
         before = started[-1]
@@ -105,7 +105,7 @@ def _missed(spec: RunSpec, until: datetime, runs: StartedRuns) -> MissedStarts |
 
 
 def _last_started(spec: RunSpec, moment: datetime, runs: StartedRuns) -> datetime | None:
-    """The last firing before ``moment`` that started a run. The logical date of a manual run is hardly ever a firing."""
+    """Skips manual runs, whose logical date is rarely a firing."""
     found = runs.last_before(spec, moment)
     while found and next_firing(spec.cron, found - timedelta(microseconds=1)) != found:
         found = runs.last_before(spec, found)
@@ -113,6 +113,6 @@ def _last_started(spec: RunSpec, moment: datetime, runs: StartedRuns) -> datetim
 
 
 def _firings_between(cron: str, start: datetime, end: datetime) -> list[datetime]:
-    """The firings of a cron (Asia/Tokyo) after ``start`` until ``end`` (both aware), oldest first."""
+    """Returns times in Asia/Tokyo, oldest first. ``start`` is excluded."""
     firings = croniter(cron, start.astimezone(JAPAN), ret_type=datetime)
     return list(takewhile(lambda fired_at: fired_at <= end, iter(firings.get_next, None)))

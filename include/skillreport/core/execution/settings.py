@@ -1,4 +1,4 @@
-"""The settings of a run: how its tenants are divided among task instances, where these run, and how rows find their person."""
+"""The settings of a run: dividing tenants among task instances, placement of tasks, and identification of users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 from include.skillreport.core.setting_types import Count, Range, Share, refused
 from include.skillreport.core.settings import Part, Section
 
-# A name of Airflow's (queue: 256 characters, pool: 256), and an amount as Kubernetes writes it
+# A name in Airflow (queue and pool: 256 characters), and a Kubernetes quantity
 # (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/, read November 2026).
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Amount = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
@@ -21,10 +21,10 @@ Resource = Literal["cpu", "memory", "ephemeral-storage"]
 
 
 class ExecutionSettings(Section):
-    """How a run's tenants are divided among mapped task instances."""
+    """Division of a run's tenants among mapped task instances."""
 
     key = "execution"
-    # Airflow refuses to map over more than core.max_map_length (1024) items.
+    # Airflow cannot map over more than core.max_map_length (1024) items.
     max_mapped_tenants: Annotated[int, Range(1, 1000)]
     shards: Annotated[int, Range(1, 1000)]
     tenants_per_shard: Annotated[int, Range(1, 1_000_000)]
@@ -32,7 +32,7 @@ class ExecutionSettings(Section):
 
 
 class IdentitySettings(Section):
-    """Keys that identify no particular person, and how many unplaced rows make a run partial. Source: ``host_views/people.sql``.
+    """Keys that identify no user, and the number of unplaced rows that makes a run partial. Source: ``host_views/people.sql``.
 
     Some screens of the application write a fixed key for every user. Rows with ``placeholders`` are unplaced. ``watched_keys`` are also
     codes of real employees, so their rows are placed and counted. ``system_keys`` belong to the application itself.
@@ -47,7 +47,9 @@ class IdentitySettings(Section):
     unplaced_events: Count
 
     def known_keys(self) -> dict[str, str]:
-        """The kind of each key, as in ``batch.known_key``. A key in two lists has the kind of the last one."""
+        """The kind of each key, as in ``batch.known_key``. For a key in several lists, a placeholder precedes a system key and a watched
+        key.
+        """
         return {
             **dict.fromkeys(self.watched_keys, "watched"),
             **dict.fromkeys(self.system_keys, "system"),
@@ -56,14 +58,14 @@ class IdentitySettings(Section):
 
 
 class Resources(Part):
-    """What the pod of a task requests, and its limits (``resources`` of a container in Kubernetes)."""
+    """The resource requests and limits of a task's pod (``resources`` of a container in Kubernetes)."""
 
     requests: dict[Resource, Amount] = Field(default_factory=dict)
     limits: dict[Resource, Amount] = Field(default_factory=dict)
 
 
 class Placement(Part):
-    """Where Airflow runs a task. None: as in Airflow's own configuration."""
+    """Where Airflow runs a task. None: Airflow's default."""
 
     queue: Name | None = None
     pool: Name | None = None
@@ -81,7 +83,7 @@ class Placement(Part):
 
 
 class PlacementSettings(Section):
-    """The placement of tasks, by the slug of the family and by the id of the task."""
+    """The placement of tasks, by family slug and by task id."""
 
     key = "placement"
 
@@ -101,7 +103,7 @@ class PlacementSettings(Section):
         )
 
     def of(self, spec: RunSpec, task_id: str) -> Placement:
-        """The placement of a task of a batch or an operation. Each value of the task comes before that of the family."""
+        """The placement of a task of a batch or operation. The task's values override the family's."""
         batch = spec.batch if isinstance(spec, OperationSpec) else spec
         assert isinstance(batch, BatchSpec), "a run is of a batch or of an operation"
         family, task = self.families.get(batch.family.slug), self.tasks.get(task_id)

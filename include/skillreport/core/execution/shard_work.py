@@ -1,4 +1,4 @@
-"""The work of one shard. A tenant that fails does not stop the others."""
+"""The work of one shard. A failed tenant does not stop the others."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from include.skillreport.core.lasting_connection import lasting
 _SQL = Statements(Path(__file__).parent)
 
 
-# A policy of row-level security hides from the planner how many tenants a statement sees, so it expects few and loops: with n tenants, the
-# time grows with n². 250 also bound what a killed worker repeats.
+# Row-level security hides the number of visible tenants from the planner. It plans for few and loops, so the time grows with n² for n
+# tenants. The limit also bounds what is repeated after a kill.
 _TENANTS_TOGETHER = 250
 
-# The error of a shard names this many tenants and counts the others. batch.tenant_outcome has all of them.
+# A shard's error lists this many tenants and counts the rest.
 _LISTED = 10
 
 
 class UnitsFailedError(BatchError):
-    """Some of a shard's tenants failed; names ten of them. Recoverable if one of all failures is."""
+    """Some of a shard's tenants failed; names ten of them. Recoverable if any failure is."""
 
     def __init__(self, failures: Sequence[UnitFailure]) -> None:
         super().__init__("、".join(listed(failures, _sentence, "ほか {:,} 件", _LISTED)))
@@ -66,9 +66,9 @@ class ShardReport:
 
 
 def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
-    """Prepare the tenants without a staging row together; returns the errors of the tenants whose data prevents it, by tenant.
+    """Prepare the tenants without a staging row together; returns the errors caused by tenants' data, by tenant.
 
-    The shard of such a tenant prepares it again, fails, and records the error for this tenant.
+    The shard of such a tenant prepares it again, fails, and records the error.
     """
 
     def prepare_some(tenant_ids: Sequence[str]) -> None:
@@ -81,10 +81,10 @@ def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:
     """Process the shard's tenants together, 250 at a time. If that fails, find the broken tenants and process the others without them.
 
-    ``platform`` acts as ``batch_platform`` and prepares tenants that are not prepared. One transaction writes a tenant's work and its
-    outcome. A dry run rolls the work back and keeps the outcome. Services are called before the transaction. Files are written and messages
-    are sent after it. Until then the outcome is pending, so a lost worker is detected. A tenant whose files fail counts as failed. The next
-    attempt finds its work done.
+    ``platform`` acts as ``batch_platform`` and prepares tenants that are not prepared. One transaction writes a tenant's work and outcome.
+    A dry run rolls the work back and keeps the outcome. Services are called before the transaction; files and messages follow after it.
+    Until then the outcome is pending, so a lost worker is detected. A tenant whose files fail counts as failed. Its work stays done for the
+    retry.
     :raises psycopg.Error: the database failed for every tenant; committed work remains.
     """
     run, tenant_ids = work.run, work.tenant_ids
@@ -115,7 +115,7 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
         errors |= _write_files(batch, work, report)
     failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
     sent: Sequence[Outcome] = report.results
-    # If the connection is lost while messages are sent, their results must not be lost.
+    # The results must survive if the connection is lost while messages are sent.
     with lasting(work.connection) as database:
         if sends and report.results:
             sent = batch.send(work, report.results)
@@ -128,7 +128,7 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
 
 
 def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
-    """Process the work's units (their ids are ``tenant_ids``) one after the other; a unit that fails does not stop the next.
+    """Process the work's units (``tenant_ids``) one after the other. A failed unit does not stop the next.
 
     :raises psycopg.Error: the connection is lost, so outcomes cannot be recorded.
     """
@@ -160,7 +160,7 @@ def _sentence(failure: UnitFailure) -> str:
 
 
 def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exception]:
-    """Write the files of the tenants that succeeded. A tenant whose files fail is removed from the report's results."""
+    """Removes a tenant from the report's results if its files fail."""
     errors: dict[str, Exception] = {}
     written = []
     for result in report.results:
@@ -176,7 +176,7 @@ def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exc
 
 
 def _isolate(tenant_ids: Sequence[str], step: Callable[[Sequence[str]], None]) -> dict[str, Exception]:
-    """Call ``step`` on all tenants; on an error that one tenant's data can cause, call it on each half, down to single tenants.
+    """Call ``step`` on all tenants. After an error that one tenant's data can cause, call it on each half, down to single tenants.
 
     One broken tenant among n costs about 2·log2(n) calls instead of n. Other errors are raised.
     """

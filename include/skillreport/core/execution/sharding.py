@@ -1,6 +1,6 @@
 """Divide a run's tenants into shards, one per mapped task instance.
 
-XCom carries the shards without their tenants. Each outcome row has the number of its shard, and the mapped instance reads them.
+XCom carries the shards without their tenants. The mapped instance finds its tenants by the shard number in the outcome rows.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.worker_slots import CONCURRENCY
 
-# Airflow refuses to map over more than core.max_map_length (1024) items. The tenants' parts may add a few shards.
+# Airflow cannot map over more than core.max_map_length (1024) items. Parts may add a few shards.
 _MOST_SHARDS = 1000
 
-# A number of shards that is within this share of the wanted one is kept.
+# The last number of shards is kept if it is within this share of the wanted number.
 _NEAR = 0.25
 
-# A label has up to two codes. Airflow stores 250 characters of it, and fails an instance with a longer one.
+# A label has up to two codes. Airflow stores 250 characters and fails an instance with a longer label.
 _LONGEST_CODE = 100
 
 
 @dataclass(frozen=True)
 class Unit:
-    """An item of a run that has its own outcome. Rows contain the id; operators see code and name."""
+    """An item of a run with its own outcome. Rows contain the id; operators see code and name."""
 
     id: str
     code: str
@@ -39,7 +39,7 @@ class Tenant(Unit):
 
 @dataclass(frozen=True)
 class Shard:
-    """A mapped instance: its number in the run (from 0), its label in the UI, and the part of its tenants' work that it does."""
+    """A mapped instance: its number in the run (from 0), its label in the UI, and the part of its tenants' work."""
 
     number: int
     label: str
@@ -48,11 +48,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class PastRuns:
-    """What earlier runs of a batch say about the next one.
+    """Data of a batch's earlier runs for planning the next one.
 
-    ``records``: how many records the last run has processed, by tenant id. ``seconds``: how long all instances together are expected to
-    work (wall time); None: unknown. ``shards``: their number in the last complete run. ``assigned``: the shard of each tenant id and part
-    in an earlier execution of the same run; empty: there is none.
+    ``records``: records processed in the last run, by tenant id. ``seconds``: expected work of all instances together (wall time), or None.
+    ``shards``: the number of shards in the last complete run. ``assigned``: the shard of each tenant id and part in an earlier execution of
+    the same run, if there is one.
     """
 
     records: Mapping[str, int] = field(default_factory=dict)
@@ -67,11 +67,11 @@ def shard_tenants(
     parts: Mapping[str, Sequence[str]] | None = None,
     past: PastRuns | None = None,
 ) -> dict[Shard, list[str]]:
-    """The tenant ids of each shard: one tenant each up to ``max_mapped_tenants``; above that, shards with about equal work.
+    """The tenant ids of each shard: one tenant each up to ``max_mapped_tenants``, otherwise shards with about equal work.
 
-    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. A shard is a range of
-    ``tenants``, so its label names the first and the last one. The same input gives the same shards. A cleared run with the same tenants
-    keeps the shards that it had, because Airflow shows its instances with their labels.
+    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has only one part. A shard is a range of
+    ``tenants``; its label names the first and the last one. The same input gives the same shards. A cleared run with the same tenants keeps
+    its shards, because Airflow shows the instances with their labels.
     """
     past = past or PastRuns()
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
@@ -97,9 +97,9 @@ def shard_tenants(
 
 
 def _number_of_shards(units: int, settings: ExecutionSettings, past: PastRuns) -> int:
-    """Each shard costs Airflow a third of a second, so little work gets few shards. Decision record 0013 explains the bounds.
+    """Each shard costs Airflow a third of a second, so little work gets few shards (decision record 0013).
 
-    The number of the last run stays while it is within a quarter of what the work asks for, so that labels do not change every day.
+    The last run's number is kept within a quarter of the wanted number, so that labels do not change every day.
     """
     by_memory = math.ceil(units / settings.tenants_per_shard)
     most = min(_MOST_SHARDS, max(settings.shards, by_memory))
@@ -112,14 +112,14 @@ def _number_of_shards(units: int, settings: ExecutionSettings, past: PastRuns) -
 
 
 def _ranges(tenants: Sequence[Unit], count: int, records: Mapping[str, int]) -> Iterator[Sequence[Unit]]:
-    """Divide the tenants into ``count`` ranges with about the same work, or into one range per tenant if there are fewer tenants.
+    """Divide the tenants into up to ``count`` ranges with about equal work.
 
-    Half of the expected work is the same for each tenant, because an idle tenant costs time too. The other half follows the records.
+    Half of a tenant's weight is constant, because an idle tenant costs time too. The other half follows its records.
     """
     weights = _weights(tenants, records)
     rest, start = sum(weights), 0
     for missing in range(min(count, len(tenants)), 0, -1):
-        # The remaining work is divided among the remaining ranges, so a very large tenant does not empty the ranges after it.
+        # Divide the remaining work among the remaining ranges, so that a very large tenant does not empty the ranges after it.
         target, weight, end = rest / missing, 0.0, start
         last_end = len(tenants) - (missing - 1)
         while end < last_end and (

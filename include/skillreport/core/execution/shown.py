@@ -1,4 +1,4 @@
-"""Whether a run works on what its person was shown: before it is opened, and where its work begins (``Batch.changed``)."""
+"""Check that a run works on what its user was shown: when it is opened, and when its work begins (``Batch.changed``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 def options_with_shown(batch: Batch, asked: Request, run_date: date) -> dict[str, Any]:
-    """The batch's options, with what the person was shown. :raises ParameterError: the run would work on something else."""
+    """The batch's options, with what the user was shown. :raises ParameterError: the run would work on something else."""
     options = batch.options(asked)
     shown = asked.values.get(SHOWN)
     if not shown:
@@ -31,9 +31,9 @@ def options_with_shown(batch: Batch, asked: Request, run_date: date) -> dict[str
 
 
 def refused_tenants(batch: Batch, work: Work) -> Mapping[str, str]:
-    """The sentences about the tenants whose work is no longer about what the person was shown, in the transaction of the work.
+    """The sentences about tenants whose items differ from what the user was shown, in the transaction of the work.
 
-    An attempt that has committed a tenant's work may have changed what was shown, so it is not compared again.
+    An attempt that has committed a tenant's work may have changed these items, so the tenant is not checked again.
     """
     if SHOWN not in work.run.options:
         return {}

@@ -1,4 +1,4 @@
-"""Which tenants a run works on. All statements run as ``batch_platform``."""
+"""Select the tenants of a run. All statements run as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from include.skillreport.core.execution.sharding import Tenant, Unit
 
 _SQL = Statements(Path(__file__).parent)
 
-# The tenants that a run works on. TRIAL tenants use the product too; billing decides what they pay.
+# TRIAL tenants use the product too; billing decides what they pay.
 ACTIVE_STATUSES = ("ACTIVE", "TRIAL")
 
-# Mistakes in the host's data: an unknown status, and an id that the transaction context cannot hold.
+# Errors in the host's data: an unknown status, or an id that the transaction context cannot hold.
 _UNUSABLE_ID = "UNUSABLE ID"
 _NEEDS_ATTENTION = ("UNKNOWN", _UNUSABLE_ID)
 
 
 @dataclass(frozen=True)
 class TenantSelection:
-    """The tenants of a run, ordered by id, and the tenants left out that an operator should check, with their status.
+    """A run's tenants, ordered by id, and the omitted tenants that an operator should check, with their status.
 
-    ``differing`` are tenants with their status and a ``tenant_status`` that contradicts it. The batches use the status.
+    ``differing`` are tenants with their status and a contradicting ``tenant_status``. The batches use the status.
     """
 
     tenants: list[Unit]
@@ -41,10 +41,10 @@ def select_tenants(
     further: Collection[str] = (),
     vanished: Sequence[Tenant] = (),
 ) -> TenantSelection:
-    """The active tenants, or the active tenants with these codes. A code that no tenant has may be a tenant id, or in full-width letters.
+    """The active tenants, or only those with these codes. An unknown code may be a tenant id or in full-width letters.
 
-    ``further`` are the ids of tenants that count as active. ``vanished`` tenants, which the application has deleted, count as active too.
-    :raises ParameterError: names the unknown codes, and the tenants that are not active with their status.
+    ``further`` are ids of tenants that count as active. ``vanished`` tenants (deleted in the application) count as active too.
+    :raises ParameterError: names the unknown codes, or the inactive tenants with their status.
     """
     by_code: dict[str, list[tuple[Tenant, str]]] = {}
     by_id: dict[str, list[tuple[Tenant, str]]] = {}
@@ -66,7 +66,7 @@ def select_tenants(
             differing=differing,
         )
 
-    # The exact spelling comes first: another tenant may have the same code in full-width letters.
+    # The exact spelling takes precedence: another tenant may have the same code in full-width letters.
     named = {**by_id, **by_code}
     found = {code: named.get(code) or named.get(plain(code), []) for code in codes}
     missing = [code for code, entries in found.items() if not entries]
@@ -87,7 +87,6 @@ def select_tenants(
 def _tenants(
     platform: psycopg.Connection, vanished: Sequence[Tenant]
 ) -> list[tuple[str, str, str, str, str | None]]:
-    """Id, code, name, status, and a differing status, of all tenants."""
     rows = _SQL.execute(platform, "list_tenants").fetchall()
     known = {tenant_id for tenant_id, *_ in rows}
     return rows + [
@@ -98,7 +97,7 @@ def _tenants(
 def select_found_tenants(
     platform: psycopg.Connection, tenant_ids: Collection[str], vanished: Sequence[Tenant] = ()
 ) -> TenantSelection:
-    """The tenants with these ids, whatever their status.
+    """The tenants with these ids, regardless of their status.
 
     :raises ParameterError: neither the application's table nor ``vanished`` has such a tenant.
     """

@@ -1,4 +1,4 @@
-"""Check in Airflow that people see the requests for approvals, since a paused DAG shows none, and that keys exist and can be used."""
+"""Check in Airflow that approval DAGs are not paused (they would show no requests), and that keys exist and are valid."""
 
 from __future__ import annotations
 
@@ -14,34 +14,30 @@ from typing import Any
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.schema.checks.findings import Finding, remark
 
-# Airflow's command loads its providers first.
+# Airflow's command first loads its providers.
 _SECONDS = 120
 
-# As data_backup.mac names it; this layer does not import batches.
+# The name in data_backup.mac; this layer does not import batches.
 MAC_CONNECTION = "skill_batch_backup_mac"
 
-# The receiver of alerts over HTTP, its preset with a signature, and the bytes of a key of Standard Webhooks 1.0.
-# skill_batch.notifiers requires the same, but imports nothing from here (decision 0010).
+# The receiver of HTTP alerts, its signed preset, and the key length of Standard Webhooks 1.0. skill_batch.notifiers has the same rules, but
+# imports nothing from here (decision 0010).
 ALERT_CONNECTION = "skill_batch_alert_http"
 _SIGNED_PRESET = "json"
 _KEY_SCHEME, _KEY_BYTES = "whsec_", range(24, 65)
 
-# What the command says of a connection that neither the environment nor a secrets backend nor the metadata database has.
 _NOT_FOUND = "Connection not found"
 
 
 def check_airflow() -> list[Finding]:
-    """The DAGs of approvals that are paused, and keys that are missing or cannot be used, as Airflow's own command says.
-
-    Nothing on a machine without an Airflow.
-    """
+    """Paused approval DAGs and missing or invalid keys, according to Airflow's command. Empty without Airflow."""
     try:
         answer = _airflow("dags", "list", "--columns", "dag_id,is_paused", "--output", "json")
         if answer is None:
             return []
         answer.check_returncode()
         listed = answer.stdout
-        # Its log may come first.
+        # Airflow's log may come first.
         paused = {
             row["dag_id"]: str(row["is_paused"]) == "True" for row in json.loads(listed[listed.index("[{") :])
         }
@@ -54,7 +50,7 @@ def check_airflow() -> list[Finding]:
                 "airflow",
             )
         ]
-    # Without its metadata database, Airflow says of every connection that there is none.
+    # Without its metadata database, Airflow reports every connection as missing.
     return [
         *_missing_mac_key(),
         *_unusable_signing_key(),
@@ -72,7 +68,7 @@ def check_airflow() -> list[Finding]:
 
 
 def is_signing_key(password: str) -> bool:
-    """Whether requests can be signed with it: ``whsec_`` and the Base64 text of 24 to 64 bytes (Standard Webhooks 1.0)."""
+    """True if the key can sign requests: ``whsec_`` and 24 to 64 bytes in Base64 (Standard Webhooks 1.0)."""
     try:
         key = base64.b64decode(password.removeprefix(_KEY_SCHEME), validate=True)
     except ValueError:
@@ -111,7 +107,7 @@ def _unusable_signing_key() -> list[Finding]:
 
 
 def _connection(conn_id: str) -> dict[str, Any] | None:
-    """The connection with its secrets, which stay here; empty if there is none, None if Airflow does not say."""
+    """The connection with its secrets. It is empty if there is none, and None if Airflow does not answer."""
     try:
         answer = _airflow("connections", "get", conn_id, "--output", "json")
     except (OSError, subprocess.SubprocessError):
@@ -129,11 +125,11 @@ def _connection(conn_id: str) -> dict[str, Any] | None:
 
 
 def _airflow(*arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """The answer of Airflow's own command; None on a machine without an Airflow."""
+    """Returns None without Airflow."""
     program = shutil.which(
         "airflow", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     )
-    # Without a home, the command would create one.
+    # Without AIRFLOW_HOME, the command would create a folder.
     if program is None or "AIRFLOW_HOME" not in os.environ:
         return None
     return subprocess.run(

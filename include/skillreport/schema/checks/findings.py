@@ -10,7 +10,7 @@ from include.skillreport.core.errors import SchemaError
 
 
 class FindingSeverity(StrEnum):
-    """An error prevents runs or the deployment. A remark does not."""
+    """An error prevents runs or the deployment; a remark does not."""
 
     ERROR = "error"
     REMARK = "remark"
@@ -18,9 +18,9 @@ class FindingSeverity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding for an operator, in Japanese: the problem, and the remedy.
+    """A finding for an operator, in Japanese: problem and remedy.
 
-    ``code`` is stable, for programs. ``subject`` is the table, column, role or host of the finding.
+    ``code`` is stable, for programs. ``subject`` is the table, column, role or host.
     """
 
     severity: FindingSeverity
@@ -31,34 +31,34 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """The problem and the remedy."""
+        """Problem and remedy."""
         return self.problem + self.remedy
 
 
 def error(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
-    """A finding that prevents runs or the deployment."""
+    """Create a finding that prevents runs or the deployment."""
     return Finding(FindingSeverity.ERROR, code, problem, remedy, subject)
 
 
 def remark(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
-    """A finding that does not prevent runs or the deployment."""
+    """Create a finding that does not prevent runs or the deployment."""
     return Finding(FindingSeverity.REMARK, code, problem, remedy, subject)
 
 
 def is_fit(findings: Iterable[Finding]) -> bool:
-    """Whether no finding is an error."""
+    """True if no finding is an error."""
     return all(finding.severity is not FindingSeverity.ERROR for finding in findings)
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """:raises SchemaError: has the problems of all errors, and each remedy once."""
+    """Raise all errors among the findings. :raises SchemaError: contains all problems, and each remedy once."""
     errors = [finding for finding in findings if finding.severity is FindingSeverity.ERROR]
     if errors:
         remedies = dict.fromkeys(finding.remedy for finding in errors)
         raise SchemaError("".join([*(finding.problem for finding in errors), *remedies]))
 
 
-# What each code means. The reference of the documentation lists it; a test compares it with the code.
+# The meaning of each code. The documentation lists them; a test compares them with the code.
 ERRORS: Mapping[str, str] = {
     "table-missing": "アプリケーションに、バッチが使う表がない",
     "column-missing": "アプリケーションの表に、バッチが使う列がない",

@@ -1,4 +1,4 @@
-"""Check the content of the host's database: its tenants, and the rows that the views can see."""
+"""Check the content of the host's database: its tenants, and the rows visible to the views."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ _UNKNOWN_TENANT_REMEDY = (
     "アプリケーションが書くテナント ID を確認してください。"
 )
 
-# A finding names this many unknown tenants of a table.
 _NAMED_TENANTS = 5
 
 
 def find_hidden_rows(connection: psycopg.Connection, further: Collection[str] = ()) -> list[Finding]:
-    """Host tables, those of the contract and ``further`` ones, of which row-level security hides rows from the views.
+    """Host tables (the contract's and ``further`` ones) whose row-level security hides rows from the views.
 
-    The views then show no rows and no error, so a run would process a full table like an empty one.
+    The views then return no rows and no error, so a run would treat a full table as empty.
     """
     tables = [*(table.name for table in load_contract()), *further]
     names = _SQL.column(connection, "hidden_tables", tables=tables)
@@ -44,15 +43,15 @@ def find_hidden_rows(connection: psycopg.Connection, further: Collection[str] = 
 
 
 def find_unlisted_tables(connection: psycopg.Connection) -> list[Finding]:
-    """Tables about which the list of deletions does not decide: no tenant can be deleted."""
+    """A finding about tables that the deletion list lacks. They prevent the deletion of tenants."""
     unlisted = unlisted_tables(connection)
     return [remark("deletion-unlisted", unlisted_problem(unlisted), "", unlisted[0])] if unlisted else []
 
 
 def find_several_tenants(tenants: int, variant: HostVariant) -> list[Finding]:
-    """A host without tenant columns may have one tenant only: accounts cannot be assigned to several tenants.
+    """A finding if a host without tenant columns has several tenants, because accounts cannot be assigned to them.
 
-    ``tenants``: without deleted tenants.
+    ``tenants`` excludes deleted tenants.
     """
     if variant is not HostVariant.BASE or tenants <= 1:
         return []
@@ -67,12 +66,12 @@ def find_several_tenants(tenants: int, variant: HostVariant) -> list[Finding]:
 
 
 def count_tenants(connection: psycopg.Connection) -> int:
-    """The host's tenants without deleted ones. Reads the host's table, so the caller must be the deployer."""
+    """The number of host tenants that are not deleted. Reads the host's table, so it runs as the deployer."""
     return int(_SQL.row(connection, "count_tenants")[0])
 
 
 def find_unknown_tenants(connection: psycopg.Connection) -> list[Finding]:
-    """Tenants that rows name and MST_Tenant does not contain, by table. Reads the host's tables, so the caller must be the deployer."""
+    """Tenants in rows that MST_Tenant lacks, by table. Reads the host's tables, so it runs as the deployer."""
     findings = []
     for table in _SQL.column(
         connection, "tables_with_tenant", tables=[table.name for table in load_contract()]

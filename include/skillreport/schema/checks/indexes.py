@@ -1,4 +1,4 @@
-"""Check the indexes on the application's tables: lost ones, unusable ones, and missing ones on large tables."""
+"""Check the indexes on the application's tables: lost, unusable, and missing on large tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGE_ROWS = 1_000_000
 
 
 def find_lost_indexes(connection: psycopg.Connection) -> list[Finding]:
-    """Indexes that were created or found, and do not exist. The login must be a member of ``batch_owner``."""
+    """Indexes that were created or found, and no longer exist. The login must be a member of ``batch_owner``."""
     known = recorded(connection)
     return [
         remark(
@@ -32,9 +32,9 @@ def find_lost_indexes(connection: psycopg.Connection) -> list[Finding]:
 
 
 def find_missing_indexes(connection: psycopg.Connection, lost: Collection[str] = ()) -> list[Finding]:
-    """What interrupted creations have left, and one finding about all large tables without a wanted index.
+    """Leftovers of interrupted creations, and one finding about all large tables without a wanted index.
 
-    ``lost``: the subjects of the findings about lost indexes. Reads only the catalogue.
+    ``lost``: the subjects of findings about lost indexes. Reads only the catalogue.
     """
     states = index_states(connection)
     findings = [

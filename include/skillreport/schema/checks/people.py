@@ -20,7 +20,6 @@ _UNPLACED = {
     "no_employee": ("rows-without-employee", "アカウントに従業員がなく"),
 }
 
-# The effect on the figures if a source of batch.all_host_source has no row.
 _WITHOUT_ROWS = {
     "SYS_SystemLog": "API 呼び出し、エラー、応答時間、同時利用者数は 0 ではなく、値なしになります。",
     "HIS_AuditLog": "監査された操作は活動に数えられません。",
@@ -34,7 +33,7 @@ _WITHOUT_ROWS = {
 
 
 def find_people_problems(connection: psycopg.Connection, settings: IdentitySettings) -> list[Finding]:
-    """Accounts, codes and rows that belong to no tenant, keys of the settings in use, and sources without a row."""
+    """Accounts, codes and rows without a tenant, the settings' keys in use, and sources without rows."""
     plan_for_scans(connection)
     return [
         *_find_accounts(connection),

@@ -1,4 +1,4 @@
-"""Check what the roles may do: the deploying login, the owner of the views, and the logins of the batches."""
+"""Check the privileges of the deploying login, the views' owner and the batches' logins."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from include.skillreport.schema.host_contract import HostVariant, host_columns, 
 
 OWNER, TENANT, PLATFORM, BOARD = "batch_owner", "batch_tenant", "batch_platform", "batch_board"
 
-# The owner of the schema, the two roles of the batches, and the role of the operators' page, which can only read.
+# The schema's owner, the batches' two roles, and the read-only role of the operators' page.
 ROLES = (OWNER, TENANT, PLATFORM, BOARD)
 
-# Exists only in an installation that may delete rows of the application. Only the tasks that do it act as this role.
+# Exists only in an installation that may delete application rows. Only tasks that delete act as this role.
 CLEANUP = "batch_cleanup"
 
 _SQL = Statements(Path(__file__).parent)
 
-# From this version on, CREATEROLE covers only the roles that the creator administers, and SET ROLE needs a separate privilege.
+# Since this version, CREATEROLE covers only roles that the creator administers, and SET ROLE needs its own privilege.
 _GRANTED_ADMINISTRATION = 16_00_00
 
 
 def wanted_privileges(
     variant: HostVariant, columns: Mapping[str, Collection[str]], *, deletes: bool
 ) -> list[tuple[str, str, list[str] | None]]:
-    """The privileges of the views' owner on the application's tables: table, privilege and columns (None: the whole table).
+    """The privileges that the views' owner needs on application tables: table, privilege and columns (None: the entire table).
 
-    ``columns``: those that exist, by table. ``deletes``: whether the installation may delete.
+    ``columns`` are the existing columns by table. ``deletes``: the installation may delete.
     """
     wanted: list[tuple[str, str, list[str] | None]] = []
     for table in load_contract():
@@ -48,9 +48,9 @@ def find_missing_deployer_privileges(
     *,
     deletes: bool = False,
 ) -> list[Finding]:
-    """The privileges for ``upgrade`` that the login of this connection lacks. ``with_passwords``: the roles whose password it sets.
+    """The privileges for ``upgrade`` that this connection's login lacks. ``with_passwords``: the roles whose password it sets.
 
-    ``deletes``: whether the installation may delete.
+    ``deletes``: the installation may delete.
     """
     roles = (*ROLES, CLEANUP) if deletes else ROLES
     deployer = _SQL.rows(connection, "deployer")[0]
@@ -96,7 +96,7 @@ def find_missing_deployer_privileges(
 def find_missing_owner_privileges(
     connection: psycopg.Connection, variant: HostVariant, *, deletes: bool = False
 ) -> list[Finding]:
-    """The privileges on the host's tables that the owner of the deployed views lacks. The views that use them fail."""
+    """The host table privileges that the deployed views' owner lacks. Views that use them fail."""
     return [
         error(
             "owner-table",
@@ -114,7 +114,7 @@ def find_missing_owner_privileges(
 
 
 def find_login_problems(connection: psycopg.Connection, role: str) -> list[Finding]:
-    """Whether the login of this connection may act as the batch role."""
+    """A finding if this connection's login may not act as the batch role."""
     login, role_exists, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
     if not role_exists:
         return [
@@ -129,7 +129,7 @@ def find_login_problems(connection: psycopg.Connection, role: str) -> list[Findi
 
 
 def find_backup_problems(connection: psycopg.Connection) -> list[Finding]:
-    """What the login of this connection cannot do that BATCH-001 (errors) or a restore (remarks) needs."""
+    """Missing rights of this connection's login for BATCH-001 (errors) or a restore (remarks)."""
     login = _SQL.rows(connection, "backup_login")[0]
     name = str(login["rolname"])
     findings = []
@@ -189,13 +189,13 @@ def not_a_member(login: str, role: str) -> Finding:
 
 
 def may_act_as(connection: psycopg.Connection, role: str) -> bool:
-    """Whether the login of this connection may ``SET ROLE`` to an existing role."""
+    """True if this connection's login may ``SET ROLE`` to an existing role."""
     _, _, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
     return bool(may_act)
 
 
 def owner_uses_public(connection: psycopg.Connection) -> bool:
-    """Whether the owner of the views may name tables of schema public."""
+    """True if the views' owner may name tables of schema public."""
     return _SQL.row(connection, "role_uses_public", role=OWNER) == (True,)
 
 
@@ -242,7 +242,7 @@ def _find_missing_role_privileges(
 def missing_privileges(
     connection: psycopg.Connection, role: str, variant: HostVariant, option: str, *, deletes: bool
 ) -> Sequence[tuple[str, str, list[str]]]:
-    """Table, privilege and columns (an empty name: the whole table) that the views need and the role does not have.
+    """Table, privilege and columns (empty name: the entire table) that the views need and the role lacks.
 
     ``option``: "" or " WITH GRANT OPTION".
     """

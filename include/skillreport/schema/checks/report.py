@@ -42,9 +42,9 @@ _LABELS = {FindingSeverity.ERROR: "不適合", FindingSeverity.REMARK: "注意"}
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The findings about a database. ``variant`` is None if there is no connection.
+    """The findings about a database. ``variant`` is None without a connection.
 
-    ``with_deletion``: whether the batches may delete rows of the application.
+    ``with_deletion``: the batches may delete application rows.
     """
 
     variant: HostVariant | None
@@ -53,11 +53,11 @@ class CheckReport:
 
     @property
     def fits(self) -> bool:
-        """Whether the batches can be deployed to the database and run on it."""
+        """True if the batches can be deployed to the database and run on it."""
         return is_fit(self.findings)
 
     def as_text(self) -> str:
-        """One line per finding, then the verdict. Japanese."""
+        """One line per finding, then the verdict, in Japanese."""
         lines = [
             f"{_LABELS[finding.severity]}: {' '.join(finding.text.split())}" for finding in self.findings
         ]
@@ -97,9 +97,8 @@ def check_database(
 ) -> CheckReport:
     """Check the database of ``dsn`` as the deploying login.
 
-    ``logins`` has the connection string of each batch role's login, ``backup`` is that of BATCH-001 and of restores, ``with_passwords``
-    are the roles whose password the deployment sets.
-    ``bin_dir``: see ``include.skillreport.core.postgres_programs``.
+    ``logins`` has the connection string of each batch role's login, ``backup`` that of BATCH-001 and restores. ``with_passwords`` are the
+    roles whose password the deployment sets. ``bin_dir``: see ``include.skillreport.core.postgres_programs``.
     """
     try:
         connection, findings = connect(dsn)
@@ -128,7 +127,7 @@ def check_database(
 
 
 def _is_with_deletion(connection: psycopg.Connection) -> bool:
-    # If the deployer is not a member of batch_owner, that is a separate finding.
+    # A deployer that is not a member of batch_owner is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         return is_with_deletion(connection)
     return False
@@ -151,7 +150,6 @@ def _find_deployment_state(
     if missing:
         return [missing]
     findings = find_missing_owner_privileges(connection, variant, deletes=deletes)
-    # If the deployer is not a member of batch_owner, that is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         other = find_other_deployment(connection, variant)
         findings += [other] if other else []
@@ -159,7 +157,7 @@ def _find_deployment_state(
 
 
 def _find_index_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:
-    """The table of the known indexes exists in the schema of this code only."""
+    """Only this code's schema has the table of known indexes."""
     found: list[Finding] = []
     if not {finding.code for finding in findings} & {"not-deployed", "outdated", "other-revision"}:
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
@@ -168,7 +166,7 @@ def _find_index_problems(connection: psycopg.Connection, findings: Sequence[Find
 
 
 def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Finding]) -> list[Finding]:
-    """Reads the views, so they must be those of this code and host, and usable."""
+    """Reads the views, so they must match this code and host and be usable."""
     try:
         identity = IdentitySettings.load()
     except SettingsError as broken:
@@ -190,7 +188,7 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
 
 
 def _find_settings_warnings() -> list[Finding]:
-    # Settings that cannot be read are another finding.
+    # Unreadable settings are a separate finding.
     with suppress(SettingsError):
         warnings = [section.warning() for section in load_settings().sections.values()]
         return [remark(*each) for each in warnings if each]

@@ -1,4 +1,4 @@
-"""Check the server, and the tools for it."""
+"""Check the server and its client programs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import psycopg
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
 from include.skillreport.schema.checks.findings import Finding, error, remark
 
-# The oldest PostgreSQL that the tests use.
+# The oldest tested PostgreSQL version.
 MINIMUM_VERSION = 15
 
 
 def find_server_problems(connection: psycopg.Connection) -> list[Finding]:
-    """Whether the server is too old for the schema, or the database cannot hold every text."""
+    """Findings if the server is too old for the schema, or the database cannot store every text."""
     findings = []
     version = connection.info.server_version // 10_000
     if version < MINIMUM_VERSION:
@@ -38,7 +38,7 @@ def find_server_problems(connection: psycopg.Connection) -> list[Finding]:
 
 
 def find_dump_problems(connection: psycopg.Connection, bin_dir: str = "") -> list[Finding]:
-    """Whether this machine has programs that can back up the server. Only the workers of BATCH-001 need them."""
+    """A finding if this machine has no programs to back up the server. Only the workers of BATCH-001 need them."""
     server = connection.info.server_version // 10_000
     try:
         find_programs(bin_dir, server)

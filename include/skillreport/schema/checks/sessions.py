@@ -1,4 +1,4 @@
-"""Check the sessions of a connection: whether a connection pooler keeps them, and whether they may write."""
+"""Check a connection's sessions: a pooler must keep them, and they must be able to write."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from include.skillreport.core.database import read_conninfo, set_up_session
 from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, refuse, remark
 from include.skillreport.schema.checks.server import find_server_problems
 
-# Several providers (Supabase) use this port for such a pooler.
+# The port of such a pooler at several providers (Supabase).
 _POOLER_PORT = "6543"
 
-# PostgreSQL accepts any setting with a prefix in the startup packet. PgBouncer refuses an unknown one, or ignores the options.
+# PostgreSQL accepts any setting with a prefix in the startup packet. PgBouncer rejects unknown settings or ignores the options.
 _PROBE = "batch.probe"
 _REFUSED_PROBE = "unsupported startup parameter"
-# PgBouncer has waited so long for a free session.
+# PgBouncer's timeout while it waits for a free session.
 _FULL_POOL = "query_wait_timeout"
 
-# Other clients of a pooler can take a session between two statements, so one round may miss a change.
+# Other clients may take a session between two statements, so one round may miss a change.
 _ROUNDS = 3
 
 _DIRECT_HOST = "プーラーを通さない直接のホスト（Neon ではホスト名から -pooler を除いたもの、ポート 5432）"
@@ -57,7 +57,7 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
             raise
         is_direct = False
     connection = psycopg.connect(dsn, autocommit=True)
-    # A limit for the application's own statements would end the check of a large table, and with it the whole report.
+    # The application's statement timeout would stop the check of a large table, and the entire report.
     set_up_session(connection, statement_timeout="0")
     connection.autocommit = autocommit
     if not is_direct and all(finding.severity is not FindingSeverity.ERROR for finding in findings):
@@ -68,7 +68,7 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
 
 
 def find_lost_sessions(first: psycopg.Connection, second: psycopg.Connection) -> list[Finding]:
-    """Whether a pooler in transaction mode answers. Both connections have the same login, in autocommit mode.
+    """A finding if a pooler in transaction mode answers. Both connections have the same login, in autocommit mode.
 
     ``SET ROLE``, the time zone, session locks, cursors WITH HOLD and prepared statements belong to a session.
     """
@@ -83,10 +83,10 @@ def find_lost_sessions(first: psycopg.Connection, second: psycopg.Connection) ->
 
 
 def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> bool:
-    """Whether ``first`` keeps a setting of its session while ``second`` is in a transaction.
+    """True if ``first`` keeps its session setting while ``second`` is in a transaction.
 
-    A pooler in transaction mode gives a statement either the session that was returned last, or the one that has been idle longest. In the
-    first case, the transaction of ``second`` occupies this session. In the second case, each statement gets another session.
+    A pooler in transaction mode gives a statement the session returned last, or the longest idle one. In the first case, the transaction of
+    ``second`` occupies it. In the second case, each statement gets another session.
     :raises psycopg.errors.ProtocolViolation: the pool has no session for ``second``.
     """
     for _ in range(_ROUNDS):
@@ -99,15 +99,15 @@ def keeps_sessions(first: psycopg.Connection, second: psycopg.Connection) -> boo
                 if _probe_of(first) != value:
                     return False
         except errors.ProtocolViolation as refusal:
-            # PgBouncer has one SQLSTATE for all its refusals. A full pool says nothing about its mode.
+            # PgBouncer uses one SQLSTATE for everything. A full pool says nothing about its mode.
             if _FULL_POOL in str(refusal):
                 raise
-            return False  # a pooler in statement mode refuses transactions
+            return False  # a pooler in statement mode rejects transactions
     return True
 
 
 def find_read_only_login(connection: psycopg.Connection) -> list[Finding]:
-    """Whether the transactions of this login cannot write by default."""
+    """A finding if this login's transactions are read-only by default."""
     if connection.execute("SHOW default_transaction_read_only").fetchone() != ("on",):
         return []
     login, database = connection.info.user, connection.info.dbname
@@ -122,7 +122,7 @@ def find_read_only_login(connection: psycopg.Connection) -> list[Finding]:
 
 
 def find_pooler_name(dsn: str) -> list[Finding]:
-    """Whether the connection string looks like one to a connection pooler."""
+    """A finding if the connection string looks like a connection pooler's."""
     parts = read_conninfo(dsn)
     host = str(parts.get("host") or "")
     if re.match(r"[^.]+-pooler\.", host):
@@ -134,7 +134,7 @@ def find_pooler_name(dsn: str) -> list[Finding]:
 
 
 def _keeps_sessions(dsn: str) -> bool:
-    """Whether connections keep their sessions. The probe alone does not show this, because a pooler may pass startup options on."""
+    """The probe alone is not enough, because a pooler may forward startup options."""
     with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
         return keeps_sessions(first, second)
 

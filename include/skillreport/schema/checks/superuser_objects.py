@@ -1,4 +1,4 @@
-"""The objects of a database that the login of the backup cannot restore for the comparison, or cannot dump."""
+"""Database objects that the backup's login cannot restore for the comparison, or cannot dump."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMED_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class SuperuserObject:
-    """An object that only a superuser can create. ``class_id`` is its catalogue, as in the list of an archive: 0 for rows of a table."""
+    """An object that only a superuser can create. ``class_id`` is its catalogue as in an archive's list, 0 for a table's rows."""
 
     class_id: int
     object_id: int
@@ -29,12 +29,12 @@ class SuperuserObject:
 
 
 def is_superuser(connection: psycopg.Connection) -> bool:
-    """Whether the login can create everything, and set owners and privileges."""
+    """True if the login can create everything, and set owners and privileges."""
     return _SQL.row(connection, "is_superuser") == (True,)
 
 
 def superuser_objects(connection: psycopg.Connection) -> list[SuperuserObject]:
-    """The objects of this database that the owner of another database cannot create there, without those that depend on them."""
+    """Objects that another database's owner cannot create there, without dependent objects."""
     rows = _SQL.execute(connection, "superuser_objects", first_oid=_FIRST_OID)
     return [SuperuserObject(*row) for row in rows]
 
@@ -45,7 +45,7 @@ def unreadable_large_objects(connection: psycopg.Connection) -> int:
 
 
 def find_left_out(connection: psycopg.Connection) -> list[Finding]:
-    """The objects that BATCH-001 will not restore for its comparison with this login, and the large objects that it cannot dump."""
+    """Objects that BATCH-001 cannot restore for its comparison with this login, and large objects that it cannot dump."""
     findings, login = [], connection.info.user
     objects = [] if is_superuser(connection) else superuser_objects(connection)
     if named := "、".join(f"{each.kind} {each.name}" for each in objects if each.class_id):

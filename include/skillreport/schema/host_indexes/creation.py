@@ -1,4 +1,4 @@
-"""The command ``indexes``: list the missing indexes, and create them as the owner of the tables while the application writes to them."""
+"""The command ``indexes``: list missing indexes, and create them as the tables' owner without blocking the application's writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from include.skillreport.schema.host_indexes.listing import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# An arbitrary number, the same for all sessions that create indexes.
+# An arbitrary number.
 _CREATION_LOCK = 7_018_020
 LOCK_TIMEOUT = "60s"
 
@@ -64,11 +64,11 @@ def _lines(state: IndexState) -> list[str]:
 
 
 def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
-    """Create the missing indexes, or those with the given names. Yields a Japanese sentence about each new one.
+    """Create the missing indexes, or only the named ones. Yields a Japanese sentence about each new index.
 
-    An existing index is not changed. After each index ``batch.host_index`` is updated if schema ``batch`` is deployed.
-    :raises SchemaError: the login is not suitable, a name is unknown, another session creates indexes, or an index cannot be created;
-        the text says how to remove an unusable index that an interrupted creation has left.
+    Existing indexes are not changed. If schema ``batch`` is deployed, ``batch.host_index`` is updated after each index.
+    :raises SchemaError: the login is not suitable, a name is unknown, another session creates indexes, or an index cannot be created.
+        The text says how to remove an unusable index that an interrupted creation has left.
     """
     chosen = [index_of(name) for name in names] or HOST_INDEXES
     with _session(dsn) as connection:
@@ -87,13 +87,13 @@ def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
         for state in states:
             if not state.present:
                 _create(connection, state.index)
-                # Record it at once, because the next index may fail.
+                # Record it now, because the next index may fail.
                 _record(connection)
                 yield f"{state.index.name} を作成しました。model に {state.index.prisma_line} を加えてください。"
 
 
 def forget_indexes(dsn: str, names: Sequence[str]) -> None:
-    """Delete the records of indexes that are not needed, so that ``check`` does not report them as lost. The indexes stay."""
+    """Delete the records of unneeded indexes, so that ``check`` does not report them as lost. The indexes stay."""
     indexes = [index_of(name) for name in names]
     with _session(dsn) as connection, connection.transaction():
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
@@ -102,7 +102,7 @@ def forget_indexes(dsn: str, names: Sequence[str]) -> None:
 
 
 def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_INDEXES) -> list[IndexState]:
-    """The states in the order of ``indexes``. :raises SchemaError: the database has none of the application's tables."""
+    """Keeps the order of ``indexes``. :raises SchemaError: the database has no application tables."""
     states = {state.index: state for state in index_states(connection)}
     if not states:
         raise SchemaError(
@@ -113,7 +113,6 @@ def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_
 
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
-    """A direct connection in autocommit mode."""
     with direct_connection(dsn, autocommit=True) as connection:
         connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
         try:
@@ -150,7 +149,6 @@ def _explained(error: errors.Error, index: HostIndex) -> str:
 
 
 def _remains(connection: psycopg.Connection, index: HostIndex) -> str:
-    """What a failed creation has left, for the operator."""
     try:
         return "".join(
             state.index.removal for state in index_states(connection, [index]) if state.is_leftover
@@ -160,7 +158,7 @@ def _remains(connection: psycopg.Connection, index: HostIndex) -> str:
 
 
 def _record(connection: psycopg.Connection) -> None:
-    """Update ``batch.host_index``. If the schema or the membership is missing, a later ``upgrade`` updates it."""
+    """Without the schema or the membership, a later ``upgrade`` updates the table."""
     if not has_record(connection) or not may_act_as(connection, OWNER):
         return
     with connection.transaction():

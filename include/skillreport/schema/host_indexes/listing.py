@@ -1,4 +1,4 @@
-"""The indexes of ``indexes.sql``, which of them a database has, and ``batch.host_index``, by which ``check`` detects a lost one."""
+"""The indexes of ``indexes.sql``, their state in a database, and ``batch.host_index``, by which ``check`` detects lost indexes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INDEX = re.compile(
 
 @dataclass(frozen=True)
 class HostIndex:
-    """An index on one column of a table of the application. ``readers``: the ids of the batches that read it."""
+    """An index on one column of an application table. ``readers``: the ids of batches that read it."""
 
     name: str
     table: str
@@ -41,19 +41,19 @@ class HostIndex:
 
     @property
     def subject(self) -> str:
-        """Table and column, for people."""
+        """Table and column, for messages."""
         return f'"{self.table}"."{self.column}"'
 
     @property
     def prisma_line(self) -> str:
-        """The line of the model in the Prisma schema."""
+        """The line for the model in the Prisma schema."""
         if self.method == "brin":
             return f"@@index([{self.column}(ops: TimestampMinMaxMultiOps)], type: Brin)"
         return f"@@index([{self.column}])"
 
     @property
     def removal(self) -> str:
-        """How an operator removes what an interrupted creation has left."""
+        """How to remove the leftover of an interrupted creation."""
         return (
             f"作成が途中で止まった、使えない索引 {self.name} が残っています。表への書き込みのたびに手間がかかるので、"
             f'`DROP INDEX CONCURRENTLY public."{self.name}"` で削除してください。'
@@ -62,9 +62,9 @@ class HostIndex:
 
 @dataclass(frozen=True)
 class IndexState:
-    """A wanted index in a database. ``rows``: the estimated rows of its table, None before the first ANALYZE.
+    """A wanted index in a database. ``rows``: the table's estimated rows, None before the first ANALYZE.
 
-    ``present``: the name of the valid index that serves. ``is_leftover``: an interrupted creation has left an unusable index.
+    ``present``: the name of a valid index that serves. ``is_leftover``: an interrupted creation has left an unusable index.
     """
 
     index: HostIndex
@@ -81,7 +81,7 @@ def _load() -> tuple[HostIndex, ...]:
             table=found["table"],
             column=found["column"],
             method=found["method"],
-            # The file is part of the code, so its text counts as literal.
+            # The type is literal because the file is part of the code.
             statement=" ".join(found["statement"].split()),
             readers=tuple(re.findall(r"BATCH-[\d-]+\d", found["reason"])),
         )
@@ -105,7 +105,7 @@ def index_of(name: str) -> HostIndex:
 def index_states(
     connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_INDEXES
 ) -> list[IndexState]:
-    """The states of the indexes whose table and column exist. Reads only the catalogue."""
+    """The states of indexes whose table and column exist. Reads only the catalogue."""
     by_name = {index.name: index for index in indexes}
     rows = _SQL.rows(
         connection,
@@ -119,12 +119,12 @@ def index_states(
 
 
 def has_record(connection: psycopg.Connection) -> bool:
-    """Whether schema ``batch`` is deployed and has ``batch.host_index``."""
+    """True if schema ``batch`` has ``batch.host_index``."""
     return bool(_SQL.row(connection, "has_record")[0])
 
 
 def record_present(connection: psycopg.Connection) -> None:
-    """Record the wanted indexes that exist. As ``batch_owner``, in the caller's transaction. Lost ones stay recorded."""
+    """Record the wanted indexes that exist, as ``batch_owner`` in the caller's transaction. Lost indexes stay recorded."""
     for state in index_states(connection):
         if state.present:
             table, column = state.index.key
@@ -132,10 +132,10 @@ def record_present(connection: psycopg.Connection) -> None:
 
 
 def forget(connection: psycopg.Connection, index: HostIndex) -> None:
-    """Delete the record of an index that is not wanted. As ``batch_owner``."""
+    """Delete the record of an unwanted index, as ``batch_owner``."""
     _SQL.execute(connection, "forget", table_name=index.table, column_name=index.column)
 
 
 def recorded(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
-    """The names of the recorded indexes, by table and column. The login is a member of ``batch_owner``."""
+    """The recorded index names, by table and column. The login is a member of ``batch_owner``."""
     return {(table, column): name for table, column, name in _SQL.execute(connection, "recorded")}

@@ -1,7 +1,7 @@
--- People's actions, by the key that names the person. The person decides about the tenant (people.sql).
+-- User actions by user key. The user decides the tenant (people.sql).
 
--- The only request log. It has no tenant column. An error is a server error: a 5xx answer, or no answer and an error level. A 4xx
--- is an error of the caller. A request without a user was sent before the login.
+-- The only request log; it has no tenant column. An error is a server error: a 5xx answer, or no answer and an error level. A 4xx
+-- is the caller's error. A request without a user was sent before login.
 CREATE VIEW batch.all_api_request AS
 SELECT
     nullif(btrim(user_id), '') AS person_key,
@@ -11,9 +11,8 @@ SELECT
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted AND batch.is_dated(created_at);
 
--- The rows of the audit log and the last edits of TRN_* rows. Only this view says which row is a failed login. Failed logins have
--- a source of their own. The audit log's flags and times are nullable. An edit of a TRN_* row is its last one, by the user who
--- made it.
+-- Rows of the audit log, and the last edits of TRN_* rows by their editors. Only this view defines failed logins, which have
+-- their own source. The audit log's flags and times are nullable.
 CREATE VIEW batch.all_logged_action AS
 SELECT
     CASE WHEN judged.is_failed_login THEN 'HIS_AuditLog LOGIN' ELSE 'HIS_AuditLog' END AS source,
@@ -79,14 +78,14 @@ SELECT
 FROM "TRN_TrainingHistory"
 WHERE batch.is_dated(updated_at);
 
--- What counts as a person's activity. A failed login does not, whoever tried.
+-- User activity. Failed logins do not count.
 CREATE VIEW batch.all_user_action AS
 SELECT source, person_key, stated_tenant_id, acted_at_utc, is_login
 FROM batch.all_logged_action
 WHERE NOT is_failed_login;
 
--- The reports that people ordered. BATCH-004's own reports are in the same table. They have no user, so they are neither use nor
--- storage. A report that the application created without a user belongs to the tenant in its row.
+-- Reports ordered by users. BATCH-004's own reports are in the same table, without a user, and count as neither use nor storage.
+-- A report that the application created without a user belongs to the tenant in its row.
 CREATE VIEW batch.all_report AS
 SELECT
     CASE
@@ -123,14 +122,14 @@ SELECT
 FROM "TRN_SkillRecord"
 WHERE batch.is_dated(assessment_date) AND NOT is_deleted;
 
--- The row names its tenant. The recipient may be outside the tenant.
+-- The recipient may be outside the row's tenant.
 CREATE VIEW batch.all_sent_notification AS
 SELECT tenant_id AS stated_tenant_id, sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
--- The batches write SUCCESS, the application writes SENT, in upper or lower case.
+-- The batches write SUCCESS, the application SENT, in upper or lower case.
 WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND batch.is_dated(sent_at) AND NOT is_deleted;
 
--- Which sources of figures have a row. The application does not write some of these tables at all.
+-- Sources of figures that have a row. The application never writes some of these tables.
 CREATE VIEW batch.all_host_source AS
 SELECT
     'SYS_SystemLog' AS source,
@@ -141,7 +140,7 @@ SELECT
 UNION ALL
 SELECT 'HIS_AuditLog' AS source, exists(SELECT FROM "HIS_AuditLog") AS has_rows
 UNION ALL
--- Failed logins are in no other table.
+-- No other table has failed logins.
 SELECT
     'HIS_AuditLog LOGIN'
         AS source, exists(
@@ -172,7 +171,7 @@ SELECT
         WHERE assessment_date IS NOT null
     ) AS has_rows
 UNION ALL
--- BATCH-018-02 adds the letters about invoices itself.
+-- BATCH-018-02 itself adds the letters about invoices.
 SELECT
     'HIS_NotificationLog' AS source,
     exists(

@@ -1,5 +1,5 @@
--- The host before its multi-tenant migration: all people belong to the only tenant. Deleted tenants do not count. With a second
--- tenant the subquery fails; `check` explains it.
+-- The host before its multi-tenant migration: all users belong to the only tenant that is not deleted. With a second tenant the
+-- subquery fails, and `check` explains it.
 CREATE VIEW batch.only_tenant AS
 SELECT tenant_id
 FROM "MST_Tenant"
@@ -18,7 +18,6 @@ SELECT
     is_deleted
 FROM "MST_UserAuth";
 
--- Employees, including those who have left.
 CREATE VIEW batch.all_employee AS
 SELECT
     id AS employee_id,

@@ -1,13 +1,11 @@
--- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, no texts of
--- messages, no values of settings, and addresses only in part, except those of contracts. All times are timestamptz; days are
--- Asia/Tokyo.
+-- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, message texts or
+-- setting values, and only parts of addresses, except in contracts. Times are timestamptz; days are Asia/Tokyo.
 
--- Which code the schema and its views are of, and whether the batches may delete rows of the application.
 CREATE VIEW batch.board_deployment AS
 SELECT revision, with_deletion
 FROM batch.deployment;
 
--- The tenants, without addresses. A deleted one (is_gone) has its former code and name.
+-- Tenants without addresses. A deleted tenant (is_gone) has its former code and name.
 CREATE VIEW batch.board_tenant AS
 SELECT
     tenant.tenant_id,
@@ -18,8 +16,8 @@ SELECT
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id;
 
--- One row per run of a batch or an operation. Forms may contain addresses, so only four fields of them are shown. shown: what the
--- dialog has shown of the things to work on.
+-- One row per run of a batch or operation. Forms may contain addresses, so only four fields are shown. shown: the items that the
+-- dialog showed.
 CREATE VIEW batch.board_run AS
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
@@ -55,8 +53,8 @@ CREATE VIEW batch.board_reconciliation AS
 SELECT execution_id, source, placement, is_event, row_count, since
 FROM batch.reconciliation;
 
--- The alerts, and of an alert to one person Airflow's name of the person. The message is that of
--- skill_batch.notifiers.alert.Alert, or {"result": …} for a result, which is no alert.
+-- Alerts. triggering_user: Airflow's name of the recipient of a personal alert. message is a skill_batch.notifiers.alert.Alert,
+-- or {"result": …} for a result, which is not an alert.
 CREATE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
@@ -103,11 +101,11 @@ SELECT
     tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by, raised_at
 FROM batch.usage_warning;
 
--- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the
--- printed one. is_paid: with a recorded payment, or PAID in the application. is_of_plan: for days under a plan, not only one-off
--- lines. is_carried: one-off lines carry a difference of it into later months. is_closed: its month has no invoice or draft any
--- more, and is billed again only by name. content, leaves_on and letter_id are those of the newest revision; counterparty is
--- the first document's.
+-- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: as printed.
+-- is_paid: a payment is recorded, or the application says PAID. is_of_plan: for days under a plan, not only one-off lines.
+-- is_carried: one-off lines carry a difference into later months. is_closed: the month has no invoice or draft left and is billed
+-- again only for named tenants. content, leaves_on and letter_id belong to the newest revision, counterparty to the first
+-- document.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -181,13 +179,13 @@ SELECT
     ) AS is_closed
 FROM batch.invoice;
 
--- The inputs of each invoice's calculation, from which its page shows the days.
+-- The inputs of each invoice's calculation, for the days on its page.
 CREATE VIEW batch.board_calculation AS
 SELECT invoice_id, tenant_id, inputs
 FROM batch.invoice
 WHERE kind = 'invoice';
 
--- The one-off lines. amount: without tax, or with it, as the prices of the price list.
+-- One-off lines. amount: with or without tax, like the price list.
 CREATE VIEW batch.board_extra_charge AS
 SELECT extra_charge_id, tenant_id, charged_on, description, quantity * unit_amount AS amount, currency
 FROM batch.extra_charge;
@@ -200,17 +198,15 @@ CREATE VIEW batch.board_document AS
 SELECT invoice_id, tenant_id, revision, format, location, sha256, bytes, written_at
 FROM batch.invoice_document;
 
--- The corrected documents of invoices, without their content.
 CREATE VIEW batch.board_invoice_revision AS
 SELECT
     tenant_id, invoice_id, revision, counterparty COLLATE "C" AS counterparty, due_on, corrected_on, reason, entered_by,
     entered_at, execution_id
 FROM batch.invoice_revision;
 
--- The present state of each letter to a billing contact, in the words of batch.outbox. Without a message the application's row
--- decides; planned: BATCH-019-01 makes the message on its day. may_leave: it can be stopped, and sent (statements
--- withdraw_letters and release_letters of billing). copy_of: the letter of which it is a copy to a further address, shown in
--- part.
+-- The current state of each letter to a billing contact, in the terms of batch.outbox. Without a message, the application's row
+-- decides. planned: BATCH-019-01 creates the message on its day. may_leave: the letter can be stopped or sent (statements
+-- withdraw_letters and release_letters of billing). copy_of: the original letter of a copy to a further address (shown in part).
 CREATE VIEW batch.board_letter AS
 SELECT
     letter.id AS letter_id, letter.tenant_id,
@@ -256,12 +252,12 @@ SELECT
     reversed_at, reversed_by, reversal_reason
 FROM batch.payment;
 
--- Transfers of banks' files belong to no tenant. The board shows them only to those who may confirm them.
+-- Transfers of bank files belong to no tenant. The board shows them only to users who may confirm them.
 CREATE VIEW batch.board_bank_file AS
 SELECT sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by
 FROM batch.bank_file;
 
--- first_due_on: the earliest due date of the invoices that a waiting transfer may have paid.
+-- first_due_on: the earliest due date of invoices that a waiting transfer may have paid.
 CREATE VIEW batch.board_transfer AS
 SELECT
     transfer_id, sha256, line, account, booked_on, amount, amount - settled AS rest, payer_name, payer_code, reference, details,
@@ -288,11 +284,11 @@ CREATE VIEW batch.board_payer AS
 SELECT payer_id, tenant_id, payer_key, payer_code, payer_name, confirmed_by, confirmed_at
 FROM batch.payer;
 
--- Contracts: what an invoice depends on beside the price list. They name people and have whole addresses, because a second person
--- must see what to approve. The board shows them only to those who may change contracts.
+-- Contracts: inputs of an invoice other than the price list. They contain names and full addresses for the approving user. The
+-- board shows them only to users who may change contracts.
 
--- profile: what a person has entered, null without a row; stated: what documents and letters say where it is empty. Values that
--- only the settings decide are in neither.
+-- profile: the entered values, null without a row. stated: the values in documents and letters for empty fields. Neither contains
+-- values from the settings.
 CREATE VIEW batch.board_billing_profile AS
 SELECT
     tenant.tenant_id, to_jsonb(profile) - 'tenant_id' AS profile,
@@ -306,7 +302,7 @@ SELECT
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
 
--- The addresses of a tenant's letters, without repetitions, and why one gets none. column_name: the column of the profile.
+-- The distinct addresses of a tenant's letters, and their suppressions. column_name: the column of the profile.
 CREATE VIEW batch.board_billing_address AS
 SELECT
     listed.tenant_id, listed.address, listed.column_name, listed.place, suppressed.reason, suppressed.error_code,
@@ -335,7 +331,6 @@ FROM (
 LEFT JOIN batch.suppressed_address AS suppressed
     ON listed.tenant_id = suppressed.tenant_id AND listed.address = suppressed.address;
 
--- The mails to these addresses.
 CREATE VIEW batch.board_billing_mail AS
 SELECT
     listed.tenant_id, listed.address, message.message_id, message.status, message.error_code, message.created_at,
@@ -345,7 +340,7 @@ INNER JOIN batch.outbox AS message
     ON listed.tenant_id = message.tenant_id AND listed.address = message.destination
 WHERE message.channel = 'email';
 
--- What holds from a first to a last day. terms: the columns as in batch.contract_change, with numbers as texts.
+-- Terms with a first and a last day. terms: columns as in batch.contract_change, with numbers as texts.
 CREATE VIEW batch.board_contract_term AS
 SELECT
     tenant_id, 'discount' AS kind, valid_from, valid_to,
@@ -373,7 +368,7 @@ CREATE VIEW batch.board_exchange_rate AS
 SELECT currency, rate_date, yen_per_unit
 FROM batch.exchange_rate;
 
--- The changes, without the rows of a file that waits. imported: the number of these rows.
+-- Changes without the rows of a waiting file. imported: the number of these rows.
 CREATE VIEW batch.board_contract_change AS
 SELECT
     change_id, tenant_id, kind, before, CASE WHEN kind <> 'import' THEN after END AS after,
@@ -381,7 +376,7 @@ SELECT
     changed, reason, entered_by, entered_at, status, decided_by, decided_at
 FROM batch.contract_change;
 
--- The rows of a file that waits. tenant_id: empty for an exchange rate.
+-- The rows of a waiting file. tenant_id: empty for an exchange rate.
 CREATE VIEW batch.board_imported_change AS
 SELECT
     change.change_id, part.place,
@@ -405,8 +400,8 @@ CREATE VIEW batch.board_reminder_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
 FROM batch.reminder_stop;
 
--- Like batch.receivable, which uses the reader's privileges. Looks up each open invoice in the application's table by its id,
--- because a join may read the whole table.
+-- Like batch.receivable, which uses the reader's privileges. Looks up each open invoice by id in the application's table, because
+-- a join may read the entire table.
 CREATE VIEW batch.board_receivable AS
 SELECT
     invoice.invoice_id, invoice.tenant_id,
@@ -426,9 +421,9 @@ WHERE
         ) IS null
     );
 
--- Messages without their texts. Destinations of chats are secret addresses; a mail address is shown in part. An error may quote
--- an address. is_unwanted: the recipient has asked for no mail, so that only a contract letter needs a decision, as in
--- take_final_failures of BATCH-019-02.
+-- Messages without texts. Chat destinations are secret; mail addresses are shown in part. An error may quote an address.
+-- is_unwanted: the recipient has unsubscribed, so only a contract letter needs a decision, as in take_final_failures of
+-- BATCH-019-02.
 CREATE VIEW batch.board_message AS
 SELECT
     message_id, tenant_id, channel, status, priority, attempts, due_at, next_attempt_at, lease_until, host_log_id,
@@ -458,7 +453,7 @@ CREATE VIEW batch.board_service_limit AS
 SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_at, closed_reason
 FROM batch.service_limit;
 
--- The id identifies an address without showing it.
+-- The id identifies an address without revealing it.
 CREATE VIEW batch.board_suppressed_address AS
 SELECT
     tenant_id,
@@ -475,17 +470,17 @@ CREATE VIEW batch.board_setting_change AS
 SELECT tenant_id, setting_key, changed_at, execution_id, kind, reason, changed_by, undone_by, undone_at
 FROM batch.setting_change;
 
--- Plans without the people in them.
+-- Personal data are omitted.
 CREATE VIEW batch.board_sync_plan AS
 SELECT tenant_id, provider, execution_id, status, plan_hash, counts, reason, planned_at
 FROM batch.sync_plan;
 
--- Requests to approve what is held (docs/operate/board.md).
+-- Requests to approve held items (docs/operate/board.md).
 CREATE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;
 
--- is_current: the item is still held with the figures, or the reason, of the request; a contract's change, or a message, waits.
+-- is_current: the item is still held with the request's figures or reason, or the contract change or message still waits.
 CREATE VIEW batch.board_approval_item AS
 SELECT
     item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,
@@ -542,7 +537,7 @@ FROM batch.monthly_report AS report
 LEFT JOIN batch.monthly_report_file AS file
     ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
 
--- What is open of each tenant, and must be decided when it leaves. The beginning of an offboarding reads it, too.
+-- Each tenant's open items, which must be decided when it leaves. The start of an offboarding reads it too.
 CREATE VIEW batch.board_open_item AS
 SELECT
     tenant.tenant_id,
@@ -576,7 +571,7 @@ SELECT
     ) AS directory_links
 FROM batch.all_tenant AS tenant;
 
--- Tenants that leave, with the rows of the newest export and those that are deleted or blanked.
+-- Leaving tenants, with the row counts of the newest export and of deleted or blanked rows.
 CREATE VIEW batch.board_offboarding AS
 SELECT
     leaving.offboarding_id, leaving.tenant_id, leaving.tenant_code, leaving.tenant_name, leaving.stage, leaving.reason,
@@ -594,7 +589,7 @@ LEFT JOIN (
     GROUP BY offboarding_id
 ) AS counted ON leaving.offboarding_id = counted.offboarding_id;
 
--- The accountant's files of the months that were handed over, one row per file.
+-- The view has one row per file.
 CREATE VIEW batch.board_accounting_file AS
 SELECT
     closed.month, closed.handed_over_at, closed.handed_over_by, closed.execution_id, file.key, file.sha256, file.bytes, file.rows
@@ -621,7 +616,7 @@ batch.board_usage_warning,
 batch.board_invoice,
 batch.board_calculation,
 batch.board_extra_charge,
--- The views of results.sql that decide whether an entry of a person waits.
+-- The views of results.sql that decide if a user's entry waits.
 batch.board_entry_yen,
 batch.board_recurring_yen,
 batch.board_waiting_entry,

@@ -1,7 +1,6 @@
--- Views over the numbered documents of billing, for batch_platform. They read tables of the batches, with the reader's row-level
--- security.
+-- Views of numbered billing documents, for batch_platform. They read tables of the batches with the reader's row-level security.
 
--- The search (電子帳簿保存法): by date, amount and counterparty in combination.
+-- The search (電子帳簿保存法) by date, amount and counterparty in combination.
 CREATE VIEW batch.document_search WITH (security_invoker) AS
 SELECT
     invoice.number,
@@ -67,10 +66,9 @@ COMMENT ON VIEW batch.document_search IS
 'One row per numbered document, revision (訂正) and file, or one without a file. A void document keeps its amount. '
 'The revisions of an invoice have the same amount, which counts once.';
 
--- The entries of the books (booked_on, Asia/Tokyo): documents, voids, adjustments of receivables, payments and refunds. If the
--- month of a document (or payment) was handed over before it was voided (or reversed), the day of the void has a reversal.
--- Otherwise it counts as void.
--- accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
+-- The entries of the books (booked_on, Asia/Tokyo): documents, voids, adjustments of receivables, payments and refunds. If a
+-- document's (or payment's) month was handed over before its void (or reversal), a reversal is booked on the day of the void.
+-- Otherwise it counts as void. accrued_on is the entry's own day; booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     booked.invoice_id,
@@ -118,7 +116,7 @@ FROM batch.invoice AS voided
 WHERE
     voided.number IS NOT null
     AND voided.voided_at IS NOT null
-    -- A hand-over closes its month, and the earlier months that are still open.
+    -- A hand-over closes its month and all earlier open months.
     AND voided.voided_at > (
         SELECT closed.handed_over_at
         FROM batch.accounting_month AS closed
@@ -162,8 +160,8 @@ FROM batch.payment AS reversed
 WHERE reversed.reversal_booked_on IS NOT null;
 GRANT SELECT ON batch.accounting_entry TO batch_platform;
 
--- Invoices with an open amount: what is left after credit notes, payments and adjustments. A negative amount is owed to the
--- customer. If the application itself marks an invoice as PAID, the customer owes nothing.
+-- Invoices with an open amount after credit notes, payments and adjustments. A negative amount is owed to the customer. If the
+-- application itself marks an invoice as PAID, the customer owes nothing.
 CREATE VIEW batch.receivable WITH (security_invoker) AS
 SELECT
     invoice.invoice_id,

@@ -1,4 +1,4 @@
--- The employees who have left. The host spells the status in several ways. Employees without a status are present.
+-- Former employees. The host spells the status in several ways. Employees without a status are current.
 CREATE VIEW batch.all_employment AS
 SELECT
     employee_id, tenant_id, employee_code, full_name, email,
@@ -9,7 +9,7 @@ SELECT
     job_type_id
 FROM batch.all_employee;
 
--- The people of the transaction's tenants, including those who have left. Read only, in spite of the check option.
+-- Employees of the transaction's tenants, including former ones. Read-only despite the check option.
 CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
 SELECT employee_id, tenant_id, employee_code, email, is_employed
 FROM batch.all_employment
@@ -18,7 +18,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_employee TO batch_tenant;
 
--- The mailboxes of employees who have left, unless a present employee has the same one.
+-- Mailboxes of former employees that no current employee has.
 CREATE VIEW batch.all_former_mailbox AS
 SELECT
     tenant_id,

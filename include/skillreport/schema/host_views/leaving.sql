@@ -1,4 +1,4 @@
--- Only in an installation that may delete. While a tenant is deleted, its people lose their accounts and keep the keys that
+-- Only in an installation that may delete. During a tenant's deletion, its users lose their accounts, but keep the keys that
 -- nobody else has.
 CREATE VIEW batch.leaving_person AS
 SELECT key.person_key, key.kind, key.tenant_id

@@ -1,5 +1,5 @@
--- Only in an installation that may delete; see include/skillreport/schema/leaving.py. The tenant of each key, as person_keys
--- (BATCH-001) finds it, but from the kept keys. People of deleted and of unknown tenants keep their tenant.
+-- Only in an installation that may delete; see include/skillreport/schema/leaving.py. The tenant of each key as in person_keys
+-- (BATCH-001), but from the stored keys. Users of deleted and unknown tenants keep their tenant.
 CREATE VIEW batch.leaving_key AS
 SELECT person.person_key, kind.kind, coalesce(person.tenant_id, employee.tenant_id) AS tenant_id
 FROM batch.person_key AS person

@@ -1,7 +1,6 @@
--- The host after its multi-tenant migration. Its tenant columns are VARCHAR(255); here they are text, as in all other tables.
+-- The host after its multi-tenant migration. Its VARCHAR(255) tenant columns become text, as in all other tables.
 
--- Accounts, with the tenant in their row. 'default-tenant' is the default of the column. It means that the application set no
--- tenant.
+-- Accounts, with the tenant in their row. The column default 'default-tenant' means that the application set no tenant.
 CREATE VIEW batch.all_account AS
 SELECT
     user_id,
@@ -14,7 +13,6 @@ SELECT
     is_deleted
 FROM "MST_UserAuth";
 
--- Employees, including those who have left.
 CREATE VIEW batch.all_employee AS
 SELECT
     id AS employee_id,

@@ -13,8 +13,8 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
     recipient_address, send_status, send_attempts, scheduled_at, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
--- The invoices whose letter is stopped now: a correction waits, or the newest decision is a stop, and the invoice is neither void
--- nor credited in full. corrected_by: who has made the corrections that wait.
+-- Invoices whose letter is stopped: a correction waits or the newest decision is a stop, and the invoice is neither void nor
+-- fully credited. corrected_by: the authors of waiting corrections.
 CREATE VIEW batch.letter_stop AS
 SELECT DISTINCT ON (stopped.invoice_id)
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
@@ -41,8 +41,8 @@ WHERE invoice.status = 'finalized' AND NOT invoice.credited
 ORDER BY stopped.invoice_id ASC, stopped.entered_at DESC;
 GRANT SELECT ON batch.letter_stop TO batch_platform;
 
--- What a person must approve: what another person has entered, and held drafts. A draft that only waits for a line is the line.
--- amount: a credit note's is below 0. entered_at: since when it waits.
+-- Entries for approval by another user, and held drafts. A draft that waits only for a line is listed as the line. amount: below
+-- 0 for a credit note. entered_at: the start of the wait.
 CREATE VIEW batch.all_waiting_entry AS
 SELECT
     extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
@@ -92,7 +92,7 @@ SELECT
 FROM batch.contract_change AS change
 WHERE change.status = 'waiting';
 GRANT SELECT ON batch.all_waiting_entry TO batch_platform;
-COMMENT ON VIEW batch.all_waiting_entry IS 'What waits for somebody else''s approval, of all tenants';
+COMMENT ON VIEW batch.all_waiting_entry IS 'Entries of all tenants that wait for another user''s approval';
 
 -- Notifications in a final state: sent, given up, or withdrawn by the application.
 CREATE VIEW batch.all_finished_notification AS
@@ -110,10 +110,9 @@ WHERE
         )
     );
 
--- The present state of the application's notifications. The type is the channel, spelled in several ways; an unknown one is null.
--- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_switched_off:
--- its notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches
--- do not apply to it.
+-- The current state of the application's notifications. The type is the channel in several spellings; unknown ones are null.
+-- is_withdrawn: the application took it back, or it is a reminder of an invoice paid in the meantime. is_switched_off: its
+-- notification setting is off. is_letter: BATCH-018-02 wrote it about an invoice; a tenant's switches do not apply.
 CREATE VIEW batch.all_notification AS
 SELECT
     notification.id,
@@ -134,11 +133,11 @@ SELECT
         ELSE 2
     END AS priority,
     batch.bounded(notification.scheduled_at) AS scheduled_at_utc,
-    -- The first attempt does not count as a retry.
+    -- The first attempt is not a retry.
     CASE WHEN notification.max_retry_count BETWEEN 0 AND 99 THEN 1 + notification.max_retry_count END::integer AS most_attempts,
     notification.is_deleted
     OR coalesce(upper(btrim(notification.send_status)) IN ('CANCELLED', 'CANCELED'), false)
-    -- CASE, so that the application's invoices are looked up only for reminders.
+    -- CASE, so that only reminders look up the application's invoices.
     OR CASE
         WHEN notification.recipient_type = 'BILLING_CONTACT' AND notification.id LIKE 'reminder-%'
             THEN
@@ -162,7 +161,7 @@ SELECT
     coalesce(notification.recipient_type = 'BILLING_CONTACT', false) AS is_letter
 FROM "HIS_NotificationLog" AS notification;
 
--- The same for the transaction's tenants. Read only.
+-- all_notification for the transaction's tenants. Read-only.
 CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_switched_off
@@ -172,8 +171,8 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
 
--- The notifications that wait to be sent. The status may be in upper or lower case, but without blanks: an index of the
--- application's table on its column finds it.
+-- Notifications that wait to be sent. The status may be in any case, but without blanks, so that an index on the application's
+-- column finds it.
 CREATE VIEW batch.all_waiting_notification AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_switched_off,
@@ -182,7 +181,7 @@ FROM batch.all_notification
 WHERE
     send_status = any(batch.spellings('PENDING')) AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;
 
--- The channels of a tenant. Credentials are JSON in text, and secret.
+-- A tenant's channels. Credentials are secret JSON texts.
 CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
 SELECT
     id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config,
@@ -195,7 +194,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, UPDATE (health_status, last_health_check, is_enabled) ON batch.tenant_integration TO batch_tenant;
 
--- The services that the tenants use. Only tenant_integration contains their credentials.
+-- The services that tenants use. Only tenant_integration contains their credentials.
 CREATE VIEW batch.all_integration AS
 SELECT tenant_id, integration_key, integration_type
 FROM "SYS_IntegrationConfig"
@@ -211,7 +210,6 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_template TO batch_tenant;
 
--- The recipients and channels of each event.
 CREATE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
 SELECT
     id, tenant_id, setting_key, notification_type, target_audience, trigger_event, template_id,

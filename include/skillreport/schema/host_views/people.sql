@@ -1,16 +1,15 @@
--- The tenant of each row. Only this file defines by which keys rows of the host name people.
+-- The tenant of each row. Only this file defines the keys that identify users in host rows.
 --
--- Rows name a person by MST_Employee.id, employee code, user id, login id or e-mail address. The employee decides about the
--- tenant. A code or an address that several employees have identifies no person. batch.placement() defines the other kinds of
--- rows.
+-- Rows identify a user by MST_Employee.id, employee code, user id, login id or e-mail address. The employee decides the tenant. A
+-- code or address of several employees identifies no user. batch.placement() defines the other kinds of rows.
 
--- One row per key of a person, and one per account. If two people have the same key, the first of id, code, e-mail address, user
--- id and login id decides. The account's own row is kept (is_decisive is false). person_id is the employee's id, or the user id
--- of an account without an employee; employee_id is null for such an account. If tenant_id is null, `reason` says why.
+-- One row per user key, and one per account. If two users share a key, id precedes code, e-mail address, user id and login id.
+-- The account's own row is kept (is_decisive is false). person_id is the employee id, or the user id of an account without an
+-- employee (its employee_id is null). If tenant_id is null, `reason` says why.
 --
--- Common table expressions, because each is read several times. The batches read the result in batch.person_key. A transaction
--- that reads this view calls plan_for_scans (include/skillreport/core/database.py): the planner cannot know that almost every key
--- is unique, and expects few rows.
+-- The common table expressions are read several times. Batches read the stored result in batch.person_key. A transaction that
+-- reads this view calls plan_for_scans (include/skillreport/core/database.py): the planner does not expect almost every key to be
+-- unique.
 CREATE VIEW batch.all_person_key AS
 WITH employee AS MATERIALIZED (
     SELECT
@@ -41,7 +40,7 @@ employee_name AS MATERIALIZED (
             FROM employee
             WHERE email IS NOT null
             UNION ALL
-            -- The address as it is written, if it is another key.
+            -- The address as written, if it is another key.
             SELECT email AS person_key, 4 AS priority, 'email' AS named_by, employee_id, tenant_id, reason
             FROM employee
             WHERE email <> lower(email)
@@ -68,7 +67,7 @@ account AS MATERIALIZED (
         END AS reason
     FROM batch.all_account AS account
     LEFT JOIN employee_name AS employed ON account.employee_key = employed.person_key
-    -- The login id is often the code or the address.
+    -- The login id is often the code or address.
     LEFT JOIN employee_name AS known
         ON
             CASE
@@ -108,7 +107,7 @@ named AS (
         account.tenant_id,
         account.reason
     FROM (
-        -- Login ids that differ only in blanks identify no person.
+        -- Login ids that differ only in blanks identify no user.
         SELECT *, count(*) OVER (PARTITION BY login_id) AS accounts FROM account
         WHERE login_id IS NOT null
     ) AS account
@@ -138,7 +137,7 @@ SELECT
 FROM batch.known_key
 WHERE kind <> 'watched';
 
--- Differs whenever batch.all_person_key may differ: after a change of the people, or with another version of the rule.
+-- Changes if batch.all_person_key may change: after a change of users, or with another version of the rule.
 CREATE VIEW batch.all_people_fingerprint AS
 SELECT coalesce(sum(fingerprint), 0) AS fingerprint
 FROM (

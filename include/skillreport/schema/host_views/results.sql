@@ -1,4 +1,4 @@
--- The host's usage table. The application shows it, and the batches write it, one tenant at a time.
+-- The host's usage table. The application shows it; the batches write it, one tenant at a time.
 CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
 SELECT
     id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
@@ -8,16 +8,16 @@ FROM "SYS_TenantUsage"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
--- Without the key. INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view does not show, and the check option checks
--- only the new row. So setting tenant_id would take over another tenant's row.
+-- Without the key: INSERT ... ON CONFLICT (id) DO UPDATE reaches rows that the view hides, and the check option checks only the
+-- new row. Setting tenant_id would take over another tenant's row.
 GRANT SELECT, INSERT, UPDATE (
     active_users, total_logins, api_requests, file_storage_mb, report_generations, skill_assessments,
     notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
     collection_timestamp, is_deleted, updated_at
 ) ON batch.tenant_usage TO batch_tenant;
 
--- The application's invoices: one row per invoice of the batches, under its id. The application, or a recorded payment, marks it
--- as paid.
+-- The application's invoices: one row per invoice of the batches, under its id. The application or a recorded payment marks it
+-- paid.
 CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
 SELECT
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
@@ -34,7 +34,7 @@ GRANT SELECT, INSERT, UPDATE (
     invoice_date, due_date, paid_date, payment_method, notes, updated_at
 ) ON batch.tenant_billing TO batch_tenant;
 
--- What is true of an invoice or a credit note now (billing/state.py), for its tenant's runs. batch.board_invoice has the same
+-- The current state of an invoice or credit note (billing/state.py), for its tenant's runs. batch.board_invoice has the same
 -- columns for the board.
 CREATE VIEW batch.invoice_state WITH (security_invoker) AS
 SELECT
@@ -70,11 +70,11 @@ SELECT
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
--- The next two views exist twice, from one text: for a tenant's runs, with the rights of the reader, and for the board. A view
--- with the rights of its owner does not lend them to a view below it that has the reader's.
+-- The next two views exist twice: for a tenant's runs with the reader's privileges, and for the board. A view with its owner's
+-- privileges does not pass them to an underlying view with the reader's.
 
--- What people have entered for a tenant's month and nobody else has approved: typed lines at the newest rate, and credit notes
--- and write-offs at the rate of their invoice. yen: without sign; null: there is no rate.
+-- Entries for a tenant's month without a second user's approval: typed lines at the newest rate, credit notes and write-offs at
+-- their invoice's rate. yen: without sign; null without a rate.
 DO $do$
 DECLARE
     created text;
@@ -109,7 +109,7 @@ SELECT
 FROM batch.adjustment AS written
 INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
 WHERE
-    -- A write-off that was taken back does not count, like a voided credit note.
+    -- A reversed write-off does not count, like a voided credit note.
     written.kind = 'write_off' AND written.amount > 0 AND invoice.written_off_total <> 0
     AND NOT EXISTS (
         SELECT FROM batch.waiting_write_off AS approved
@@ -122,8 +122,8 @@ $view$;
 END;
 $do$;
 
--- The subtotals without one-off lines, in yen at their own rates. yen: null for what is no live final invoice of days under a
--- plan, or has no rate.
+-- Subtotals without one-off lines, in yen at their own rates. yen: null without a rate, and for anything but a live final invoice
+-- of days under a plan.
 DO $do$
 DECLARE
     created text;
@@ -155,13 +155,13 @@ END;
 $do$;
 GRANT SELECT ON batch.entry_yen, batch.recurring_yen TO batch_tenant;
 
--- Paid invoices, marked by the application or by a recorded payment. paid_on: the day in Japan, null if there is none.
+-- Invoices marked as paid by the application or a recorded payment. paid_on: the day in Japan, or null.
 CREATE VIEW batch.all_paid_billing AS
 SELECT id, (batch.bounded(paid_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS paid_on
 FROM "HIS_TenantBilling"
 WHERE upper(billing_status) = 'PAID';
 
--- All numbers, also of invoices that an earlier schema of the batches or another program has issued.
+-- Includes numbers of an earlier schema of the batches or another program.
 CREATE VIEW batch.all_invoice_number AS
 SELECT invoice_number
 FROM "HIS_TenantBilling"
@@ -169,7 +169,7 @@ WHERE invoice_number IS NOT null;
 
 GRANT SELECT ON batch.all_paid_billing, batch.all_invoice_number TO batch_platform;
 
--- The application's reports. The batches add the monthly ones, under their own ids.
+-- The application's reports. The batches add monthly reports under their own ids.
 CREATE VIEW batch.tenant_report WITH (security_barrier) AS
 SELECT
     id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
@@ -183,7 +183,6 @@ GRANT SELECT, INSERT, UPDATE (
     report_title, generation_status, file_path, file_size, completed_at, error_message, updated_at, is_deleted
 ) ON batch.tenant_report TO batch_tenant;
 
--- The application's view of the backups.
 CREATE VIEW batch.all_backup_history AS
 SELECT
     id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
@@ -193,7 +192,7 @@ FROM "SYS_BackupHistory";
 
 GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
 
--- Old rows to delete: found by their age, and deleted by their key.
+-- Old rows to delete, found by age and deleted by key.
 CREATE VIEW batch.all_system_log AS
 SELECT id, created_at AS created_at_utc
 FROM "SYS_SystemLog";

@@ -1,6 +1,6 @@
--- People's skills, goals and certificates, by the key that names the employee. people.sql finds the tenant.
+-- Skills, goals and certificates by employee key. people.sql finds the tenant.
 
--- Levels begin at 1. The record's own category has precedence over that of its skill.
+-- Levels begin at 1. The record's category takes precedence over its skill's.
 CREATE VIEW batch.all_skill_record AS
 SELECT
     coalesce(btrim(record.employee_id), '') AS person_key,
@@ -24,7 +24,7 @@ SELECT
     nullif(btrim(category_name), '') AS category_name
 FROM "MST_SkillCategory";
 
--- The job types of people: the one in their own row, and those that they are assigned to. An assignment has no tenant column.
+-- Users' job types: from their own row and from assignments. An assignment has no tenant column.
 CREATE VIEW batch.all_employee_job_type AS
 SELECT
     employee_id AS employee_key,
@@ -44,7 +44,6 @@ WHERE
     job_type_id IS NOT null AND NOT is_deleted
     AND coalesce(upper(btrim(assignment_status)), 'ACTIVE') = 'ACTIVE';
 
--- The skills and levels that a job type requires.
 CREATE VIEW batch.all_required_skill AS
 SELECT
     job_type_id,
@@ -55,7 +54,7 @@ SELECT
 FROM "MST_JobTypeSkill"
 WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
 
--- The table also contains action plans and career paths, which are no goals.
+-- The table also contains action plans and career paths, which are not goals.
 CREATE VIEW batch.all_goal AS
 SELECT
     id AS goal_id,
@@ -68,7 +67,7 @@ SELECT
         WHEN coalesce(upper(btrim(achievement_status)), '') IN ('', 'NOT_STARTED') THEN 'not_started'
         ELSE 'other'
     END AS status,
-    -- A goal that is reached, postponed or given up needs no reminder.
+    -- A reached, postponed or abandoned goal needs no reminder.
     completion_date IS null
     AND coalesce(upper(btrim(achievement_status)), '') NOT IN (
         'ACHIEVED', 'COMPLETED', 'POSTPONED', 'CANCELLED', 'CANCELED'
@@ -79,8 +78,8 @@ SELECT
 FROM "TRN_GoalProgress"
 WHERE NOT is_deleted AND coalesce(upper(btrim(goal_type)), '') NOT IN ('ACTION_PLAN', 'CAREER_PATH');
 
--- Certificates that people have or had. A certificate without an end never expires. The application stores them with the
--- activities for professional development.
+-- Current and former certificates. A certificate without an end never expires. The application stores them with professional
+-- development activities.
 CREATE VIEW batch.all_certificate AS
 SELECT
     record.id AS record_id,
@@ -99,7 +98,7 @@ WHERE
     lower(btrim(record.activity_type)) = 'certification' AND NOT record.is_deleted
     AND coalesce(upper(btrim(record.approval_status)), '') <> 'REJECTED';
 
--- Finished trainings in which people took part.
+-- Completed trainings with attendance.
 CREATE VIEW batch.all_completed_training AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,

@@ -1,21 +1,19 @@
--- Views over the host's tables. Every upgrade drops them and creates them again (they contain no data), as batch_owner, in the
--- order of include/skillreport/schema/deploy.py.
+-- Views of the host's tables. Every upgrade drops and recreates them as batch_owner, in the order of
+-- include/skillreport/schema/deploy.py.
 --
 -- all_*    normalise a host table for all tenants. Only batch_platform may read them.
 -- others   show a host table that the batches write, only for the transaction's tenants. For batch_tenant.
 --
--- Numbers that are only read have one type here, whatever width the host gives them; a number that is too large counts as
--- missing.
+-- Read-only numbers have one type, regardless of their width in the host. A number that is too large counts as missing.
 --
--- *_utc columns are the host's TIMESTAMP(3) in UTC, without conversion: a day's bounds are given in UTC, so no row needs one.
--- Dates that people read are Asia/Tokyo.
+-- *_utc columns are the host's TIMESTAMP(3) in UTC, so the bounds of a day are given in UTC. Dates for users are Asia/Tokyo.
 --
--- Some times are no dates (batch.is_dated): infinity, a year that Python cannot represent, a placeholder such as 9999-12-31. An
--- end becomes null, because nothing ends. An event is left out. Every other time becomes the nearest bound (batch.bounded), so
--- comparisons stay right. Two kinds of columns are as the host has them, and no statement may return them: those that the batches
--- write through the view, and those that a statement compares by an index of the host's table.
+-- Some times are not dates (batch.is_dated): infinity, a year that Python cannot represent, a placeholder such as 9999-12-31.
+-- Such an end becomes null, and such an event is omitted. Any other such time becomes the nearest bound (batch.bounded), so
+-- comparisons stay correct. Two kinds of columns stay as in the host, and no statement may return them: columns that the batches
+-- write through the view, and columns that a statement compares by an index of the host's table.
 --
--- stated_tenant_id is the tenant in a row. It may not exist or may not be the tenant of the row's person; see people.sql.
+-- stated_tenant_id is the tenant in a row. It may not exist, or may differ from the user's tenant; see people.sql.
 
 CREATE VIEW batch.all_tenant AS
 SELECT
@@ -23,7 +21,7 @@ SELECT
     coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
     coalesce(nullif(btrim(tenant_name), ''), tenant_code, tenant_id) AS tenant_name,
     nullif(btrim(tenant_name_en), '') AS tenant_name_en,
-    -- The host spells the status in several ways. A missing status means that the tenant was created without one and is in use.
+    -- The host spells the status in several ways. A tenant created without a status is in use.
     CASE
         WHEN is_deleted OR lower(btrim(status)) = 'deleted' THEN 'DELETED'
         WHEN nullif(btrim(status), '') IS null THEN 'ACTIVE'
@@ -40,9 +38,9 @@ SELECT
     batch.trimmed_address(contact_email) AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
     nullif(btrim(address), '') AS address,
-    -- Only codes of ISO 3166-1 are used; other values become null.
+    -- Only ISO 3166-1 codes are used; other values become null.
     upper(substring(btrim(country_code) FROM '^[A-Za-z]{2}$')) AS country,
-    -- Days in Japan. The last day of the contract belongs to it.
+    -- Days in Japan. The contract includes its last day.
     (batch.bounded(contract_start_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS contract_start,
     CASE
         WHEN batch.is_dated(contract_end_date) THEN (contract_end_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
@@ -51,7 +49,7 @@ SELECT
     (batch.bounded(updated_at) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS updated_on
 FROM "MST_Tenant";
 
--- The code and the name that a deleted tenant had: its documents have them, and the application's row has lost them. No code if
+-- The former code and name of a deleted tenant. Its documents have them, but the application's row has lost them. No code if
 -- another tenant has it now.
 CREATE VIEW batch.all_former_tenant AS
 SELECT
@@ -67,8 +65,8 @@ SELECT
 FROM batch.deleted_tenant AS gone
 INNER JOIN batch.offboarding AS leaving ON gone.offboarding_id = leaving.offboarding_id;
 
--- Tenants whose tenant_status contradicts their status. The host's multi-tenant script adds that column, with the default ACTIVE.
--- In a host without it, the name in the second subquery means the column of the first one.
+-- Tenants whose tenant_status contradicts their status. The host's multi-tenant script adds this column with the default ACTIVE.
+-- In a host without it, the second subquery's name refers to the first one's column.
 CREATE VIEW batch.all_differing_status AS
 SELECT tenant.tenant_id, tenant.status, stated.tenant_status
 FROM (SELECT null::text AS tenant_status) AS absent
@@ -80,7 +78,7 @@ CROSS JOIN
 INNER JOIN batch.all_tenant AS tenant ON stated.tenant_id = tenant.tenant_id
 WHERE tenant.status <> 'DELETED' AND stated.tenant_status NOT IN ('', 'ACTIVE', tenant.status);
 
--- all_tenant for the transaction's tenants. Read only, in spite of the check option.
+-- all_tenant for the transaction's tenants. Read-only despite the check option.
 CREATE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
     tenant_id, tenant_code, tenant_name, tenant_name_en, status, subscription_plan, timezone, currency_code, language,
@@ -100,8 +98,8 @@ SELECT
 FROM "MST_TenantSettings"
 WHERE NOT is_deleted;
 
--- The own values of the given tenants for the settings batch.<section>.*, by the rest of their keys. They are in force at the end
--- (UTC, exclusive) of a period. Not a view, because no view has the time; the planner puts its text in the place of a call.
+-- The tenants' own values of the settings batch.<section>.* by the rest of the key, in force at the end (UTC, exclusive) of a
+-- period. Not a view, because a view has no time parameter. The planner inlines it.
 CREATE OR REPLACE FUNCTION batch.setting_overrides(section text, tenant_ids text[], end_utc timestamp)
 RETURNS TABLE (tenant_id text, overrides jsonb)
 LANGUAGE sql STABLE AS $$
@@ -126,7 +124,7 @@ FROM "MST_TenantSettings"
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
--- The application defines the meaning of a setting: the batches change only its value.
+-- The application defines a setting's meaning; the batches change only its value.
 GRANT SELECT, INSERT, UPDATE (
     setting_value, last_modified_by, is_deleted, updated_at
 ) ON batch.tenant_setting TO batch_tenant;

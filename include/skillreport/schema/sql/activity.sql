@@ -1,8 +1,8 @@
--- What people did, as runs have read it from the application's logs.
+-- User activity, as runs have read it from the application's logs.
 
--- The hourly pass over the application's logs counts by the hour and by the key that names the person. The daily batches read
--- these rows instead of the logs. A row that the application writes late is missing if read_until was at the end of the hour.
--- Both tables are unlogged: a crash empties both, and then the logs are read.
+-- The hourly pass over the application's logs counts by hour and by user key. The daily batches read these rows instead of the
+-- logs. A row that the application writes late is missing if read_until was at the end of the hour. Both tables are unlogged:
+-- after a crash they are empty, and the logs are read.
 CREATE UNLOGGED TABLE batch.activity_reading (
     hour_at timestamptz PRIMARY KEY,
     read_until timestamptz NOT NULL
@@ -25,17 +25,17 @@ CREATE UNLOGGED TABLE batch.activity_hour (
     last_at_utc timestamp
 );
 CREATE INDEX activity_hour_by_hour ON batch.activity_hour (hour_at);
--- Whether anybody has ever logged in. An application that writes no logins would have every run read all hours.
+-- For the check if a user has ever logged in. If the application writes no logins, every run would read all hours.
 CREATE INDEX activity_hour_with_logins ON batch.activity_hour (hour_at) WHERE logins > 0 OR last_at_utc IS null;
 CALL batch.make_platform_table('batch.activity_hour');
 COMMENT ON TABLE batch.activity_hour IS
-'What each person did per clock hour, as BATCH-018-03 read it from the logs. BATCH-003 and BATCH-018-01 reuse it.';
+'User activity per clock hour, as BATCH-018-03 read it from the logs. BATCH-003 and BATCH-018-01 reuse it.';
 COMMENT ON COLUMN batch.activity_hour.source IS 'A source of batch.all_logged_action, or SYS_SystemLog';
 COMMENT ON COLUMN batch.activity_hour.logins IS 'Null if none of the rows is a login';
 COMMENT ON COLUMN batch.activity_hour.last_at_utc IS 'The newest row; null for failed logins, which are no activity';
 
--- The last action of each key, so that BATCH-018-04 reads only what is new. Keys are resolved anew each night: somebody may
--- become known later, or move to another tenant. As many rows as there are people.
+-- The last action of each key, so that BATCH-018-04 reads only new rows. Keys are resolved every night: a user may become known
+-- later, or move to another tenant. The table has about one row per user.
 CREATE TABLE batch.last_action (
     person_key text,
     stated_tenant_id text,
@@ -43,7 +43,7 @@ CREATE TABLE batch.last_action (
     UNIQUE NULLS NOT DISTINCT (person_key, stated_tenant_id)
 );
 CALL batch.make_platform_table('batch.last_action');
-COMMENT ON TABLE batch.last_action IS 'The last action per person key and stated tenant (UTC), for BATCH-018-04.';
+COMMENT ON TABLE batch.last_action IS 'The last action per user key and stated tenant (UTC), for BATCH-018-04.';
 
 CREATE TABLE batch.last_action_state (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),

@@ -1,4 +1,4 @@
--- Approvals: what people were asked about held invoices and held directory plans, and what they answered.
+-- Approvals: requests about held invoices and held directory plans, and the answers.
 
 CREATE TABLE batch.approval_request (
     request_id text PRIMARY KEY,
@@ -22,7 +22,7 @@ COMMENT ON TABLE batch.approval_request IS
 COMMENT ON COLUMN batch.approval_request.business_date IS
 'That of the asking run (Asia/Tokyo): for invoices a day of their month';
 COMMENT ON COLUMN batch.approval_request.asked_by IS
-'execution_id of the run that held the items, or the person who asked for the list';
+'execution_id of the run that held the items, or the user who asked for the list';
 COMMENT ON COLUMN batch.approval_request.close_reason IS
 'superseded: a newer request has all its unanswered items; not_started: Airflow refused the run that would have shown it; '
 'outdated: its run had ended, and its items were decided elsewhere';
@@ -54,11 +54,11 @@ CREATE TABLE batch.approval_item (
 CREATE INDEX approval_item_by_item ON batch.approval_item (tenant_id, item_id);
 CALL batch.make_tenant_table('batch.approval_item');
 CREATE POLICY board ON batch.approval_item FOR SELECT TO batch_owner USING (true);
--- What was asked and what was answered never changes through a tenant's work. It only records what came of an answer.
+-- A tenant's work never changes requests and answers. It only records the result of an answer.
 REVOKE INSERT, UPDATE, DELETE ON batch.approval_item FROM batch_tenant;
 GRANT UPDATE (result, result_text, execution_id, decided_at) ON batch.approval_item TO batch_tenant;
 COMMENT ON TABLE batch.approval_item IS
-'The items of an approval request, with the figures that people see, the answer, the person, the time and the result.';
+'The items of an approval request, with the displayed figures, the answer, its user and time, and the result.';
 COMMENT ON COLUMN batch.approval_item.item_id IS
 'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, batch_id of batch.started_tick, '
 'or offboarding_id of batch.offboarding';

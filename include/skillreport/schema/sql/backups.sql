@@ -1,4 +1,4 @@
--- Backups (BATCH-001): what was taken and what has become of it. The files' own manifest says what is in them.
+-- Backups (BATCH-001) and their state. The content is described in the manifest beside the files.
 
 CREATE TABLE batch.backup (
     backup_id text PRIMARY KEY,

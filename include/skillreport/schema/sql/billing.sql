@@ -1,4 +1,4 @@
--- What decides an invoice (BATCH-018-02) beside the price list and the closed usage days.
+-- Inputs of an invoice (BATCH-018-02) other than the price list and the closed usage days.
 
 CREATE TABLE batch.plan_change (
     tenant_id text NOT NULL,
@@ -43,7 +43,7 @@ COMMENT ON COLUMN batch.discount.value IS
 'percentage: of 100; fixed: in currency, per month, by the days on which it is valid; '
 'free_quantity: in the unit of the metric, per month';
 
--- Of several that hold on a day, the one that began last counts.
+-- The valid row with the latest start applies.
 CREATE TABLE batch.commitment (
     tenant_id text NOT NULL,
     valid_from date NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE batch.billing_profile (
     cc_emails text[] NOT NULL DEFAULT '{}',
     language text CHECK (language IN ('ja', 'en')),
     currency text,
-    -- The categories of Japanese consumption tax, as in include/skillreport/billing/pricing/consumption_tax.py.
+    -- Categories of Japanese consumption tax, as in include/skillreport/billing/pricing/consumption_tax.py.
     tax_category text CHECK (
         tax_category IN ('standard', 'reduced', 'exempt', 'not_taxable', 'export', 'out_of_scope')
     ),
@@ -105,7 +105,7 @@ COMMENT ON COLUMN batch.billing_profile.due_day IS 'The day of the month; 31: th
 COMMENT ON COLUMN batch.billing_profile.pdf_delivery IS
 'How the PDF travels with the letter; null: the setting billing.pdf_delivery';
 
--- Of several that are valid on a day, the one that began last counts.
+-- The valid row with the latest start applies.
 CREATE TABLE batch.order_number (
     tenant_id text NOT NULL,
     valid_from date NOT NULL,
@@ -140,11 +140,11 @@ CREATE TABLE batch.metered_amount (
     revision integer NOT NULL DEFAULT 1,
     PRIMARY KEY (tenant_id, usage_date, meter)
 );
--- Rows that may have been written after the invoice of their month was made, as in usage_day_late.
+-- Rows possibly written after their month's invoice, as in usage_day_late.
 CREATE INDEX metered_amount_late ON batch.metered_amount (tenant_id, usage_date)
 WHERE revision > 1 OR (recorded_at AT TIME ZONE 'Asia/Tokyo')::date > usage_date + 1 OR extract(DAY FROM usage_date + 1) = 1;
 CALL batch.make_tenant_table('batch.metered_amount');
--- A row that is gone could not be noticed after its month is billed. An amount that is wrong is set to 0.
+-- A deleted row would go unnoticed after its month is billed. A wrong amount is set to 0.
 REVOKE DELETE ON batch.metered_amount FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.metered_amount IS
 'A tenant''s amounts per day (Asia/Tokyo) and meter, for charges of the model metered_percentage; written by the installation.';

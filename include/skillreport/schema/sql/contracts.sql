@@ -1,6 +1,6 @@
--- What people change about contracts (DAG operate_contracts): the values on their way into a run, and every change.
+-- Contract changes by users (DAG operate_contracts): entered values, and the history of all changes.
 
--- The values of an operation with personal data. Every viewer of Airflow can read a run's conf, so the conf holds only the token.
+-- The values of an operation with personal data. Every viewer of Airflow can read a run's conf, so it holds only the token.
 CREATE TABLE batch.entered_values (
     token text PRIMARY KEY CHECK (length(token) >= 32),
     dag_id text NOT NULL,
@@ -12,17 +12,17 @@ CREATE TABLE batch.entered_values (
 );
 CREATE INDEX entered_values_by_time ON batch.entered_values (entered_at);
 CALL batch.make_platform_table('batch.entered_values');
--- The board writes what a person enters, and cannot read it again.
+-- The board writes what a user enters, and cannot read it.
 CREATE POLICY enter ON batch.entered_values FOR INSERT TO batch_board
 WITH CHECK (execution_id IS null AND form_values IS NOT null);
 GRANT INSERT (token, dag_id, operation, form_values, entered_by) ON batch.entered_values TO batch_board;
 COMMENT ON TABLE batch.entered_values IS
-'Personal values that a person has entered on the board for a run, until the run has used them or 15 minutes have passed.';
+'Personal values that a user has entered on the board for a run, until the run has used them or 15 minutes have passed.';
 COMMENT ON COLUMN batch.entered_values.form_values IS 'Null: the run has used them';
 COMMENT ON COLUMN batch.entered_values.execution_id IS
 'The run that has used the values. It deletes them with its work; the row is left for a while, so that the run can be cleared';
 
--- Runs as the owner: the work of a tenant takes the values behind its token, and sees no others.
+-- Runs as the owner: a tenant's work takes the values of its token and sees no others.
 CREATE POLICY take ON batch.entered_values TO batch_owner USING (true) WITH CHECK (true);
 CREATE FUNCTION batch.take_entered_values(
     entry text, of_dag text, of_operation text, person text, execution text, usable interval
@@ -80,11 +80,11 @@ CREATE POLICY board ON batch.contract_change FOR SELECT TO batch_owner USING (tr
 CREATE TRIGGER second_person BEFORE UPDATE ON batch.contract_change
 FOR EACH ROW WHEN (old.status = 'waiting' AND new.status = 'applied')
 EXECUTE FUNCTION batch.guard_second_person('decided_by');
--- The changes of an import that was approved.
+-- The changes of an approved import.
 CREATE TRIGGER second_person_of_part BEFORE INSERT ON batch.contract_change
 FOR EACH ROW WHEN (new.status = 'applied' AND new.decided_by IS NOT null)
 EXECUTE FUNCTION batch.guard_second_person('decided_by');
--- For the work of a tenant, which sees no change of a rate.
+-- For a tenant's work, which cannot see rate changes.
 CREATE FUNCTION batch.waiting_rate_on(wanted text, first_day date, last_day date) RETURNS date
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT max(waiting.rate_date)
@@ -105,8 +105,8 @@ $$;
 REVOKE EXECUTE ON FUNCTION batch.waiting_rate_on(text, date, date) FROM public;
 GRANT EXECUTE ON FUNCTION batch.waiting_rate_on(text, date, date) TO batch_tenant, batch_platform;
 COMMENT ON FUNCTION batch.waiting_rate_on(text, date, date) IS
-'The last day of a period with an exchange rate of a currency that waits for somebody else''s approval; null: there is none.';
--- The work of a tenant reads what was changed, and changes no contract.
+'The last day of a period with an exchange rate of a currency that waits for another user''s approval; null: there is none.';
+-- A tenant's work reads changes and makes none.
 REVOKE INSERT, UPDATE, DELETE ON batch.contract_change FROM batch_tenant;
 COMMENT ON TABLE batch.contract_change IS
 'Every change of a contract: what, by whom, when and why, and who has approved it. A refused or expired one keeps no values.';
@@ -116,8 +116,8 @@ COMMENT ON COLUMN batch.contract_change.after IS
 'The row after the change; null: it is removed. For an import that waits: all its changes';
 COMMENT ON COLUMN batch.contract_change.changed IS 'The names of the columns with other values';
 COMMENT ON COLUMN batch.contract_change.reason IS 'Why; of a withdrawn one also why it was withdrawn';
-COMMENT ON COLUMN batch.contract_change.former_emails IS 'Addresses that get no more letters; they are told once';
+COMMENT ON COLUMN batch.contract_change.former_emails IS 'Addresses that get no more letters; they are notified once';
 COMMENT ON COLUMN batch.contract_change.status IS
-'waiting: for somebody else''s approval; expired: nobody has decided within 30 days';
+'waiting: for another user''s approval; expired: there was no decision within 30 days';
 COMMENT ON COLUMN batch.contract_change.decided_by IS 'Who has approved or refused it; null of an applied one: it needed nobody';
 COMMENT ON COLUMN batch.contract_change.decided_in IS 'execution_id of the run that applied the decision';

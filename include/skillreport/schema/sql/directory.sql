@@ -1,6 +1,6 @@
 -- Directory synchronisation (BATCH-019-03).
 
--- What a listing has brought so far. All of it is unlogged: a crash takes the pages together with the progress.
+-- The results of a running listing. All tables are unlogged: a crash removes pages and progress together.
 
 CREATE UNLOGGED TABLE batch.directory_listing (
     execution_id text NOT NULL,
@@ -52,7 +52,7 @@ CREATE UNLOGGED TABLE batch.listed_channel (
 CALL batch.make_tenant_table('batch.listed_channel');
 COMMENT ON TABLE batch.listed_channel IS 'Staging rows of BATCH-019-03: the channels of a listing.';
 
--- What was last applied, and every plan and change.
+-- The last applied state, and every plan and change.
 
 CREATE TABLE batch.directory_sync (
     tenant_id text NOT NULL,
@@ -139,7 +139,7 @@ CREATE TABLE batch.sync_plan (
     PRIMARY KEY (tenant_id, provider, execution_id)
 );
 CREATE INDEX sync_plan_by_execution ON batch.sync_plan (execution_id) WHERE status = 'held';
--- The directories that were skipped lately, among the plans of every night. The held ones have an index already.
+-- Recently skipped directories among the plans of every night. Held plans have their own index.
 CREATE INDEX sync_plan_skipped ON batch.sync_plan (planned_at DESC) WHERE status = 'skipped';
 CREATE INDEX sync_plan_by_time ON batch.sync_plan (planned_at);
 CALL batch.make_tenant_table('batch.sync_plan');

@@ -1,4 +1,4 @@
--- The application's database: what was deployed to it, what is known of its tables, and the functions of the views over them.
+-- The application's database: its deployment, known facts about its tables, and the functions of the views.
 
 CREATE TABLE batch.deployment (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -14,8 +14,8 @@ COMMENT ON TABLE batch.deployment IS
 COMMENT ON COLUMN batch.deployment.with_deletion IS
 'Whether an administrator has allowed the batches to delete rows of the application (upgrade --with-deletion)';
 
--- The indexes on the application's tables that the batches profit from, as they were created or found. An index of this list that
--- the application drops later is a finding of `check`.
+-- Useful indexes on the application's tables, as created or found. `check` reports an index of this list that the application
+-- drops.
 CREATE TABLE batch.host_index (
     table_name text NOT NULL,
     column_name text NOT NULL,
@@ -28,8 +28,8 @@ CREATE POLICY deployer ON batch.host_index TO batch_owner USING (true) WITH CHEC
 COMMENT ON TABLE batch.host_index IS
 'Indexes on tables of the application, by the table and its first indexed column. The deploying login writes it.';
 
--- A source that the application never writes is looked for once a day, because that reads all of its table. One that a clean-up
--- emptied still counts as written.
+-- A source that was never written is searched once a day, because that reads the entire table. A source emptied by a clean-up
+-- still counts as written.
 CREATE TABLE batch.host_source (
     source text PRIMARY KEY,
     first_seen_at timestamptz NOT NULL DEFAULT now(),
@@ -44,8 +44,8 @@ COMMENT ON COLUMN batch.host_source.has_rows IS 'False: the source was looked fo
 COMMENT ON COLUMN batch.host_source.last_day IS
 'The newest day (Asia/Tokyo) for which a run has read rows of the source; null: not known';
 
--- The application may spell a status in any case. A comparison with this list can use an index on the column; one with
--- upper(column) cannot. The planner evaluates the function once.
+-- The application may spell a status in any case. A comparison with this list can use an index on the column; upper(column)
+-- cannot. The planner evaluates the function once.
 CREATE FUNCTION batch.spellings(word text) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN (
@@ -73,8 +73,8 @@ RETURN translate(
 COMMENT ON FUNCTION batch.folded(text) IS
 'A name as a search compares it: width, case, old and variant characters, and short forms of 株式会社 make no difference.';
 
--- Times of the application that are no dates: infinity, years that Python cannot represent, and the usual placeholders in the
--- years 1 and 9999. The planner puts the text of these functions in the place of a call, so a comparison can use an index.
+-- Application times that are not dates: infinity, years that Python cannot represent, and the usual placeholders in the years 1
+-- and 9999. The planner inlines these functions, so a comparison can use an index.
 CREATE FUNCTION batch.is_dated(moment timestamp) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN moment >= '0002-01-01' AND moment < '9999-01-01';
@@ -85,7 +85,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN moment < '0002-01-01' THEN '0001-12-31' WHEN moment >= '9999-01-01' THEN '9999-01-01' ELSE moment END;
 COMMENT ON FUNCTION batch.bounded(timestamp) IS 'The time; before the year 2 its eve, after the year 9998 the next day.';
 
--- People paste addresses with full-width blanks, tabs and line ends around them. Mail servers refuse such an address for good.
+-- Users paste addresses with full-width blanks, tabs and line ends around them. Mail servers reject such addresses permanently.
 CREATE FUNCTION batch.trimmed_address(typed text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(btrim(typed, E' \t\r\n\u3000\u00a0'), '');

@@ -1,4 +1,4 @@
--- Invoices and credit notes (BATCH-018-02), their one-off lines and documents, and the months that the accountant has.
+-- Invoices and credit notes (BATCH-018-02), their one-off lines and documents, and the months handed over to the accountant.
 
 CREATE TABLE batch.invoice (
     invoice_id text PRIMARY KEY,
@@ -26,7 +26,7 @@ CREATE TABLE batch.invoice (
                 )
         END
     ) STORED,
-    -- Somebody has taken the final invoice back. Its month is billed again only by name.
+    -- The final invoice was voided or fully credited. Its month is billed again only for named tenants.
     closes_month boolean GENERATED ALWAYS AS (
         kind = 'invoice' AND finalized_at IS NOT null AND (status = 'void' OR credited)
     ) STORED,
@@ -41,8 +41,8 @@ CREATE TABLE batch.invoice (
     credit_reason text,
     entered_by text,
     entry_execution_id text,
-    -- The sums of its credit notes, payments and adjustments are on the invoice's own row, so that operations on the same invoice
-    -- that run at the same time see each other.
+    -- The totals of credit notes, payments and adjustments are in the invoice's own row, so that concurrent operations on the
+    -- invoice see each other.
     credited boolean NOT NULL DEFAULT false,
     credited_total numeric NOT NULL DEFAULT 0,
     paid_total numeric NOT NULL DEFAULT 0 CHECK (paid_total >= 0),
@@ -68,40 +68,35 @@ CREATE TABLE batch.invoice (
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
     CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total + fee_total + written_off_total = 0)
 );
--- One live invoice per tenant and month, however many runs there are at once.
+-- One live invoice per tenant and month, also with concurrent runs.
 CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
 WHERE kind = 'invoice' AND status <> 'void' AND NOT credited;
--- The credit notes that wait for an approval.
 CREATE INDEX invoice_waiting ON batch.invoice (period_start) WHERE kind = 'credit' AND status = 'draft';
 CREATE INDEX invoice_credits ON batch.invoice (credits_invoice_id) WHERE kind = 'credit';
--- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
+-- Finds the replaced invoice of a tenant's month. Without it, each tenant would read all invoices of the month.
 CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start) WHERE closes_month;
 CREATE INDEX invoice_by_month ON batch.invoice (period_start, number);
--- The newest invoices of a tenant.
 CREATE INDEX invoice_by_tenant ON batch.invoice (tenant_id, period_start DESC);
--- The documents that a run issued or voided.
 CREATE INDEX invoice_by_execution ON batch.invoice (execution_id);
 CREATE INDEX invoice_by_voider ON batch.invoice (voided_by) WHERE voided_by IS NOT null;
--- What the search filters by, without reading the document.
 CREATE INDEX invoice_by_date ON batch.invoice (issued_on, yen_total) WHERE number IS NOT null;
--- The entries of a month of the books.
 CREATE INDEX invoice_by_booking ON batch.invoice (booked_on) WHERE number IS NOT null;
 CREATE INDEX invoice_by_counterparty ON batch.invoice (counterparty COLLATE "C", issued_on) WHERE number IS NOT null;
--- The search over the documents of all years by amount alone, and by the beginning of the number.
+-- The search over all years by amount alone, and by the beginning of the number.
 CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE number IS NOT null;
 CREATE INDEX invoice_by_number ON batch.invoice (number text_pattern_ops) WHERE number IS NOT null;
 CREATE INDEX invoice_by_void ON batch.invoice (((voided_at AT TIME ZONE 'Asia/Tokyo')::date)) WHERE voided_at IS NOT null;
 CREATE INDEX invoice_open ON batch.invoice (due_on, tenant_id)
 WHERE kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND open_amount <> 0;
--- The open invoices by counterparty, and their sums without reading all invoices.
+-- Open invoices and their sums by counterparty, without reading all invoices.
 CREATE INDEX invoice_open_by_counterparty ON batch.invoice (counterparty COLLATE "C", tenant_id, due_on, number)
 INCLUDE (invoice_id, period_start, currency, total, open_amount, marked_paid)
 WHERE kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND open_amount <> 0;
 CALL batch.make_tenant_table('batch.invoice');
--- The guard looks whether a credit exists.
+-- For the trigger guard.
 CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
--- The number, the times of its life (guard_invoice) and the day of its booking (book_invoice) are the database's to give; across
--- tenants invoices are only read.
+-- The database sets the number and the times (guard_invoice) and the booking day (book_invoice). Across tenants, invoices are
+-- read-only.
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
@@ -126,7 +121,7 @@ COMMENT ON COLUMN batch.invoice.yen_total IS
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
 COMMENT ON COLUMN batch.invoice.again_reason IS
 'Why the month is billed again after a void or a full credit. Without it, an invoice of a closed month cannot be finalised.';
-COMMENT ON COLUMN batch.invoice.entered_by IS 'The person who entered the credit note; null: an invoice';
+COMMENT ON COLUMN batch.invoice.entered_by IS 'The user who entered the credit note; null: an invoice';
 COMMENT ON COLUMN batch.invoice.entry_execution_id IS 'The run that entered the credit note, which a retry finds';
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
@@ -145,7 +140,7 @@ CREATE TABLE batch.invoice_counter (
 CALL batch.make_platform_table('batch.invoice_counter');
 CREATE POLICY numbering ON batch.invoice_counter TO batch_owner USING (true) WITH CHECK (true);
 REVOKE UPDATE, DELETE ON batch.invoice_counter FROM batch_platform;
--- Numbers begin above those from before the schema. After the first invoice, only finalising counts.
+-- Numbers begin above the numbers before this schema. After the first invoice, only finalising increments the counter.
 CREATE POLICY before_first ON batch.invoice_counter AS RESTRICTIVE FOR INSERT TO batch_platform WITH CHECK (
     NOT EXISTS (
         SELECT FROM batch.invoice
@@ -155,8 +150,8 @@ CREATE POLICY before_first ON batch.invoice_counter AS RESTRICTIVE FOR INSERT TO
 COMMENT ON TABLE batch.invoice_counter IS
 'The last invoice number per series and month. A row and not a sequence, because a sequence leaves gaps.';
 
--- Finalising gives the number, in the same transaction: if that fails, the number was never given, and whoever waited for the
--- counter's row gets it. Runs as the owner, because no tenant's work may touch the counter in any other way.
+-- Finalising assigns the number in the same transaction. After a failure the number is unused, and the next transaction that
+-- waits for the counter's row gets it. Runs as the owner, because tenants' work must not change the counter otherwise.
 CREATE FUNCTION batch.guard_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -270,19 +265,19 @@ CREATE INDEX extra_charge_waiting ON batch.extra_charge (charged_on) WHERE waits
 CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHERE carries_invoice_id IS NOT null;
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
--- What was approved does not change. A wrong line is removed.
+-- An approved line does not change. A wrong line is removed.
 REVOKE INSERT, UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
 GRANT INSERT (
     extra_charge_id, tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category,
     carries_invoice_id, entered_by, execution_id
 ), UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
 COMMENT ON TABLE batch.extra_charge IS
-'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
+'One-off lines, entered by users: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
 COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
 COMMENT ON COLUMN batch.extra_charge.carries_invoice_id IS
 'The invoice whose difference (usage that was closed again) the line carries into a later month';
 COMMENT ON COLUMN batch.extra_charge.waits IS
-'Entered above the setting billing.operation_limit: somebody else than entered_by approves the invoice';
+'Entered above the setting billing.operation_limit: a user other than entered_by approves the invoice';
 COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held draft that contained the line; null: nobody';
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
@@ -325,11 +320,11 @@ CREATE TABLE batch.invoice_revision (
     CHECK ((approved_by IS null) = (approved_at IS null))
 );
 CREATE INDEX invoice_revision_waiting ON batch.invoice_revision (invoice_id) WHERE approved_by IS null;
--- The search by counterparty finds an invoice by its corrected name too.
+-- Finds an invoice also by its corrected name.
 CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty COLLATE "C");
 CALL batch.make_tenant_table('batch.invoice_revision');
 CREATE POLICY board ON batch.invoice_revision FOR SELECT TO batch_owner USING (true);
--- A revision never changes. Another correction makes the next one.
+-- A revision never changes. Another correction creates the next revision.
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, revision, tenant_id, content, due_on, earlier_due_on, corrected_on, reason, entered_by, execution_id, leaves_on
@@ -339,14 +334,14 @@ FOR EACH ROW WHEN (new.approved_by IS DISTINCT FROM old.approved_by)
 EXECUTE FUNCTION batch.guard_second_person('approved_by');
 COMMENT ON TABLE batch.invoice_revision IS
 'Corrected documents (修正した適格請求書) of invoices with the same number and amounts. The first document is content of batch.invoice.';
-COMMENT ON COLUMN batch.invoice_revision.content IS 'The whole corrected document';
+COMMENT ON COLUMN batch.invoice_revision.content IS 'The entire corrected document';
 COMMENT ON COLUMN batch.invoice_revision.earlier_due_on IS 'The due date of the revision before';
 COMMENT ON COLUMN batch.invoice_revision.corrected_on IS 'The day of the correction (Asia/Tokyo)';
 COMMENT ON COLUMN batch.invoice_revision.reason IS 'What was corrected, as printed on the document';
 COMMENT ON COLUMN batch.invoice_revision.leaves_on IS
 'The planned day on which its letter leaves (BATCH-019-01); null: no letter is sent';
 COMMENT ON COLUMN batch.invoice_revision.approved_by IS
-'Who else has sent its letter; null: it waits, unless the invoice was taken back';
+'The other user who has sent its letter; null: it waits, unless the invoice was taken back';
 
 CREATE TABLE batch.invoice_document (
     invoice_id text NOT NULL REFERENCES batch.invoice,
@@ -361,11 +356,11 @@ CREATE TABLE batch.invoice_document (
 );
 CALL batch.make_tenant_table('batch.invoice_document');
 CREATE POLICY board ON batch.invoice_document FOR SELECT TO batch_owner USING (true);
--- A row stays, because it says where the document is.
+-- Keep the row, because it locates the document.
 REVOKE DELETE ON batch.invoice_document FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.invoice_document IS 'Where an invoice''s files are; a row is written after its file.';
 
--- Letters that carry a file. A letter is sent when its file is written.
+-- A letter with a file is sent after the file is written.
 CREATE TABLE batch.letter_file (
     tenant_id text NOT NULL,
     notification_id text NOT NULL,
@@ -416,10 +411,10 @@ CREATE TABLE batch.letter_decision (
 );
 CALL batch.make_tenant_table('batch.letter_decision');
 CREATE POLICY board ON batch.letter_decision FOR SELECT TO batch_owner USING (true);
--- A decision stays. The newest one counts.
+-- Decisions are kept; the newest counts.
 REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.letter_decision IS
-'Each decision of a person to stop the letter of an invoice before it leaves, or to send it';
+'Each decision of a user to stop the letter of an invoice before it leaves, or to send it';
 COMMENT ON COLUMN batch.letter_decision.kind IS
 'stop: the row of HIS_NotificationLog is withdrawn; send: it is released';
 
@@ -433,7 +428,7 @@ CREATE TABLE batch.accounting_month (
 );
 CALL batch.make_reference_table('batch.accounting_month');
 CREATE POLICY guard ON batch.accounting_month FOR SELECT TO batch_owner USING (true);
--- A month stays handed over. Tenants' work reads the table.
+-- A handed-over month is never reopened. Tenants' work reads the table.
 REVOKE UPDATE, DELETE ON batch.accounting_month FROM batch_platform;
 COMMENT ON TABLE batch.accounting_month IS
 'Calendar months (Asia/Tokyo) that were handed over to the accountant. The newest one closes all earlier months.';
@@ -442,14 +437,14 @@ COMMENT ON COLUMN batch.accounting_month.files IS
 COMMENT ON COLUMN batch.accounting_month.changes IS
 'The documents that differ from the last provisional list: number, kind, before and after; null: there was no such list';
 
--- The day on which an entry of this day is booked: the first open day, if the accountant has its month.
+-- The booking day of an entry: this day, or the first open day if its month is handed over.
 CREATE FUNCTION batch.booking_day(accrued_on date) RETURNS date
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT greatest(accrued_on, (max(closed.month) + interval '1 month')::date) FROM batch.accounting_month AS closed
 $$;
 
--- A document is booked on its own day, or on the first open day if the accountant has that month. The trigger's name sorts before
--- "guard", so it fires first: a void gets its time while the lock is held. The void is then before a hand-over exactly if the
+-- A document is booked on its own day, or on the first open day if that month is handed over. The trigger's name sorts before
+-- "guard", so it fires first and a void gets its time under the lock. A void is then earlier than a hand-over exactly if the
 -- hand-over sees it.
 CREATE FUNCTION batch.book_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

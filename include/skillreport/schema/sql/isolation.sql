@@ -1,32 +1,32 @@
--- Schema batch: what the batches own. Runs as batch_owner, which nobody logs in as; the schema itself is made by the deployer.
+-- Schema batch. Runs as batch_owner, a role without login. The deployer creates the schema itself.
 --
--- Every table is closed by row-level security (forced, so that its owner is bound too). Three kinds exist:
---   tenant tables     carry tenant_id; batch_tenant sees and writes the rows of the transaction's tenants only
---   platform tables   belong to the few cross-tenant steps; batch_tenant has no privilege on them at all
---   reference tables  hold facts that belong to no tenant; batch_tenant reads them, only the cross-tenant role writes them
+-- Every table has forced row-level security, which also applies to its owner. There are three kinds:
+--   tenant tables     have tenant_id; batch_tenant sees and writes only rows of the transaction's tenants
+--   platform tables   for cross-tenant steps; batch_tenant has no privileges on them
+--   reference tables  hold facts without a tenant; batch_tenant reads them, only the cross-tenant role writes them
 --
--- The operators' board reads as batch_board, and only views (host_views/board.sql). They belong to batch_owner, so batch_owner
--- must see the rows of the tables that they read: these tables have the policy "board". Only batch_board may read such a view;
--- batch_tenant reads no table of ours through a view (a test looks at the catalogue).
+-- The operators' board reads as batch_board, and only views (host_views/board.sql). Their owner batch_owner must see the rows of
+-- the underlying tables, so these have the policy "board". Only batch_board may read such a view. batch_tenant reads none of our
+-- tables through a view (a test checks this).
 --
--- In an installation that may delete, batch_cleanup has the views leaving_* of the application's tables, and nothing else
+-- In an installation that may delete, batch_cleanup has only the views leaving_* of the application's tables
 -- (include/skillreport/schema/leaving.py).
 --
--- The clean-up (BATCH-002) finds old rows by their time, with the indexes ..._by_date and ..._by_time. BRIN is no help: the pages
--- of deleted rows get new ones, so soon every range of pages has an old and a new row.
+-- The clean-up (BATCH-002) finds old rows by time, with the indexes ..._by_date and ..._by_time. BRIN does not help: new rows
+-- fill the pages of deleted rows, so every page range soon has old and new rows.
 
 GRANT USAGE ON SCHEMA batch TO batch_tenant, batch_platform, batch_board;
 
 CREATE FUNCTION batch.current_tenants() RETURNS text[]
 LANGUAGE sql STABLE PARALLEL SAFE
--- A setting that was local to a finished transaction reads as '' afterwards, not as NULL: both mean "no tenant", no rows.
--- Several tenants (a shard) are joined by the unit separator, which no tenant id may hold.
+-- A setting local to a finished transaction reads as '', not NULL. Both mean "no tenant" and no rows. The unit separator, which
+-- no tenant id may contain, joins the tenants of a shard.
 RETURN string_to_array(nullif(current_setting('batch.tenant_id', true), ''), chr(31));
 COMMENT ON FUNCTION batch.current_tenants() IS
 'The tenants of this transaction, which batch.name_tenants() has named.';
 
--- Row-level security binds batch_tenant to the named tenants. Behind a connection pooler in transaction mode, the SET ROLE of
--- another connection can change the role of a session. The statement that names the tenants checks it, without a round trip more.
+-- Row-level security limits batch_tenant to the named tenants. Behind a pooler in transaction mode, another connection's SET ROLE
+-- can change a session's role. The statement that names the tenants checks the role without an extra round trip.
 CREATE FUNCTION batch.name_tenants(tenant_ids text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +53,7 @@ END;
 $$;
 REVOKE EXECUTE ON PROCEDURE batch.make_platform_table(regclass) FROM public;
 
--- The tables of the two other kinds are open to the cross-tenant role as well.
+-- The cross-tenant role also has access to the other two kinds of tables.
 CREATE PROCEDURE batch.make_tenant_table(relation regclass)
 LANGUAGE plpgsql AS $$
 BEGIN

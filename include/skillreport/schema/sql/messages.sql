@@ -1,6 +1,6 @@
--- Messages (BATCH-019): what has to reach people, once, and what keeps it from them.
+-- Messages (BATCH-019), each sent once, and limits, stops and suppressions of sending.
 
--- Each deployment fills it from the code's channels. A channel that the code no longer has keeps its row, without spellings.
+-- Each deployment writes the code's channels. A removed channel keeps its row without spellings.
 CREATE TABLE batch.channel (
     channel text PRIMARY KEY,
     spellings text[] NOT NULL
@@ -56,12 +56,9 @@ CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending
 CREATE INDEX outbox_unfinished ON batch.outbox (tenant_id, host_log_id) WHERE finished_at IS null;
 CREATE INDEX outbox_not_mirrored ON batch.outbox (tenant_id) WHERE host_log_id IS NOT null AND mirrored_status <> status;
 CREATE INDEX outbox_undelivered ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous');
--- Messages that were sent, and of which a report says that somebody did not get them.
 CREATE INDEX outbox_sent_with_report ON batch.outbox (tenant_id) WHERE status = 'sent' AND error_code IS NOT null;
 CREATE INDEX outbox_deferred ON batch.outbox (deferred_for) WHERE deferred_for IS NOT null;
--- The newest messages of a tenant, and those that ended.
 CREATE INDEX outbox_by_tenant ON batch.outbox (tenant_id, created_at DESC);
--- The messages that did not arrive, and those that still wait, of all tenants together.
 CREATE INDEX outbox_open ON batch.outbox (status, channel, next_attempt_at)
 WHERE status NOT IN ('sent', 'discarded', 'withdrawn', 'merged');
 CALL batch.make_tenant_table('batch.outbox');
@@ -69,20 +66,20 @@ CREATE POLICY board ON batch.outbox FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.outbox IS
 'One row per message and destination. A sender claims a message under a lease and commits before it uses the network.';
 COMMENT ON COLUMN batch.outbox.template_key IS
-'The kind of a reminder, which the tenant''s settings can switch off, or of a letter to its people; null: another message';
+'The kind of a reminder, which the tenant''s settings can switch off, or of a letter to its users; null: another message';
 COMMENT ON COLUMN batch.outbox.language IS 'The language of the signature, if it is an e-mail';
 COMMENT ON COLUMN batch.outbox.priority IS '1 HIGH, 2 MEDIUM, 3 LOW';
 COMMENT ON COLUMN batch.outbox.mirrored_status IS 'What the application''s own row shows';
 COMMENT ON COLUMN batch.outbox.status IS
-'withdrawn: the application or a setting took it back before it was sent; merged: a message about several occasions tells it';
+'withdrawn: the application or a setting took it back before it was sent; merged: a message about several events contains it';
 COMMENT ON COLUMN batch.outbox.most_attempts IS
 'The message''s own limit of attempts, from the application''s max_retry_count; null: the channel''s';
 COMMENT ON COLUMN batch.outbox.decided_by IS 'The operator who requeued, discarded or resolved it';
-COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that told the operators that nothing happens to it any more';
+COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that reported to the operators that nothing happens to it any more';
 COMMENT ON COLUMN batch.outbox.deferred_for IS
-'The batch that was paused: nobody sends the message until people have confirmed that it goes on; null: it is not deferred';
+'The paused batch: the message is not sent until users have approved that the batch goes on; null: it is not deferred';
 COMMENT ON COLUMN batch.outbox.dedupe_until IS
-'Until then the row keeps its occasion from being told again, however long ago it was sent';
+'Until then the row prevents a second message about its event, however long ago it was sent';
 
 CREATE TABLE batch.channel_circuit (
     tenant_id text NOT NULL,
@@ -140,13 +137,13 @@ COMMENT ON COLUMN batch.suppressed_address.bounced_until IS
 COMMENT ON COLUMN batch.suppressed_address.accepted_message_id IS
 'The first message that a mail server accepted after the suppression. If it does not bounce later, the row of bounces ends.';
 
--- What was learnt about the limits of services, by a digest of what the limit belongs to (a server's login, a token, a URL).
--- Tenants can share a mail server or a workspace, so it is no tenant's.
+-- Learnt limits of services, by a digest of the limit's subject (a server's login, a token, a URL). Tenants can share a mail
+-- server or a workspace, so a limit belongs to no tenant.
 CREATE TABLE batch.service_limit (
     limit_key text PRIMARY KEY,
     per_minute double precision CHECK (per_minute > 0),
     at_once integer NOT NULL CHECK (at_once > 0),
-    -- Long ago. Before PostgreSQL 17, nothing can be subtracted from an infinite time.
+    -- A time in the past. Before PostgreSQL 17, nothing can be subtracted from an infinite time.
     blocked_until timestamptz NOT NULL DEFAULT 'epoch',
     learnt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     closed_at timestamptz,
@@ -188,8 +185,8 @@ CREATE POLICY senders ON batch.limit_sender TO batch_tenant USING (true) WITH CH
 GRANT SELECT, INSERT, UPDATE, DELETE ON batch.limit_sender TO batch_tenant;
 COMMENT ON TABLE batch.limit_sender IS 'The processes that send through a limit at present. They share its rate.';
 
--- One pass over the application's notifications, certificates and goals fills it, the per-tenant step empties it. Unlogged: what
--- a crash takes is collected again.
+-- One pass over the application's notifications, certificates and goals fills it; the per-tenant step empties it. Unlogged: data
+-- lost in a crash is collected again.
 CREATE UNLOGGED TABLE batch.notification_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -201,8 +198,7 @@ CREATE UNLOGGED TABLE batch.notification_signal (
 CALL batch.make_tenant_table('batch.notification_signal');
 COMMENT ON TABLE batch.notification_signal IS 'Staging rows of BATCH-019-01.';
 
--- Finished notifications of the application that are old enough to be archived, found in one pass; the per-tenant step empties
--- it.
+-- Finished notifications of the application to archive. One pass fills it; the per-tenant step empties it.
 CREATE UNLOGGED TABLE batch.old_notification (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -212,7 +208,7 @@ CREATE UNLOGGED TABLE batch.old_notification (
 CALL batch.make_tenant_table('batch.old_notification');
 COMMENT ON TABLE batch.old_notification IS 'Staging rows of BATCH-019-04.';
 
--- Mailboxes of people who have left, collected in one pass; the per-tenant step empties it.
+-- Mailboxes of former employees. Filled and emptied like notification_signal.
 CREATE UNLOGGED TABLE batch.former_mailbox (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -220,7 +216,7 @@ CREATE UNLOGGED TABLE batch.former_mailbox (
     PRIMARY KEY (execution_id, tenant_id)
 );
 CALL batch.make_tenant_table('batch.former_mailbox');
-COMMENT ON TABLE batch.former_mailbox IS 'Staging rows of BATCH-019-05: mail addresses of people who have left.';
+COMMENT ON TABLE batch.former_mailbox IS 'Staging rows of BATCH-019-05: mail addresses of former employees.';
 
 CREATE TABLE batch.setting_finding (
     tenant_id text NOT NULL,

@@ -1,7 +1,8 @@
--- Tenant monitoring (BATCH-018-03): hourly measures, what is wrong since when, and what the operators were told of it. Moments
--- are full hours: a check at 10:00 is about the hour that ended then.
+-- Tenant monitoring (BATCH-018-03): hourly measures, open problems, and reports to operators. Times are full hours: a check at
+-- 10:00 covers the hour that ended then.
 
--- One pass over the application's logs fills it, the per-tenant step empties it. Unlogged: what a crash takes is collected again.
+-- One pass over the application's logs fills it; the per-tenant step empties it. Unlogged: data lost in a crash is collected
+-- again.
 CREATE UNLOGGED TABLE batch.monitoring_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -74,9 +75,8 @@ CREATE TABLE batch.incident (
     CHECK ((told IS null) = (told_at IS null))
 );
 CREATE UNIQUE INDEX incident_open ON batch.incident (tenant_id, check_name) WHERE closed_at IS null;
--- The open incidents, and those that were closed lately.
 CREATE INDEX incident_by_closing ON batch.incident (closed_at DESC);
--- Each hour reports the open incidents, and those whose end nobody has been told.
+-- Each hour reports open incidents, and closed incidents without a reported end.
 CREATE INDEX incident_to_report ON batch.incident (tenant_id) WHERE closed_at IS null OR told IS DISTINCT FROM 'closed';
 CALL batch.make_tenant_table('batch.incident');
 CREATE POLICY board ON batch.incident FOR SELECT TO batch_owner USING (true);
@@ -84,9 +84,9 @@ COMMENT ON TABLE batch.incident IS
 'One row per incident of a tenant and check, with its beginning, its end and its severity.';
 COMMENT ON COLUMN batch.incident.severity IS 'The highest that it has reached';
 COMMENT ON COLUMN batch.incident.evidence IS 'The arithmetic of the newest breach, of the hour that ended at breached_at';
-COMMENT ON COLUMN batch.incident.told IS 'What the operators believe: null nothing yet, open with a severity, or closed';
+COMMENT ON COLUMN batch.incident.told IS 'What was reported to the operators: null nothing yet, open with a severity, or closed';
 COMMENT ON COLUMN batch.incident.is_part_of_platform IS
-'A platform incident was told in its place: alone it is told only if it outlasts that one';
+'A platform incident was reported in its place: alone it is reported only if it outlasts that incident';
 
 CREATE TABLE batch.platform_check (
     check_name text PRIMARY KEY,
@@ -94,7 +94,7 @@ CREATE TABLE batch.platform_check (
     recent text NOT NULL DEFAULT ''
 );
 CALL batch.make_platform_table('batch.platform_check');
-COMMENT ON TABLE batch.platform_check IS 'The last results of each check that can concern the whole platform, over all tenants';
+COMMENT ON TABLE batch.platform_check IS 'The last results of each check that can concern the entire platform, over all tenants';
 
 CREATE TABLE batch.platform_incident (
     check_name text NOT NULL,
@@ -112,11 +112,11 @@ CREATE UNIQUE INDEX platform_incident_open ON batch.platform_incident (check_nam
 CALL batch.make_platform_table('batch.platform_incident');
 CREATE POLICY board ON batch.platform_incident FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.platform_incident IS
-'Incidents of the whole platform: a check that many tenants fail together. They are always critical.';
+'Incidents of the entire platform: a check that many tenants fail together. They are always critical.';
 
--- Inactive tenants (BATCH-018-04): noticed and told, never switched off or deleted.
+-- Inactive tenants (BATCH-018-04): detected and reported, never disabled or deleted.
 
--- One pass over the application's logs fills it, the per-tenant step empties it. Unlogged: what a crash takes is collected again.
+-- Filled and emptied like batch.monitoring_signal.
 CREATE UNLOGGED TABLE batch.inactivity_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -172,4 +172,4 @@ CREATE POLICY board ON batch.inactivity_change FOR SELECT TO batch_owner USING (
 COMMENT ON TABLE batch.inactivity_change IS
 'How stages changed, by business date. Only ''inactivity'' raises one; ''settings'' are other thresholds or another contract.';
 COMMENT ON COLUMN batch.inactivity_change.told_at IS
-'When a digest told the operators of a stage that was reached; null: not yet. Only ''inactivity'' is told.';
+'When a digest reported the reached stage to the operators; null: not yet. Only ''inactivity'' is reported.';

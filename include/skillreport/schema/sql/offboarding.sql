@@ -1,4 +1,4 @@
--- Tenants that leave (operation offboard_tenant): who decided what, what was frozen for the deletion, and who is gone.
+-- Tenants that leave (operation offboard_tenant): decisions, keys frozen for the deletion, and deleted tenants.
 
 CREATE TABLE batch.offboarding (
     offboarding_id text PRIMARY KEY,
@@ -69,7 +69,7 @@ CREATE POLICY board ON batch.offboarding_table FOR SELECT TO batch_owner USING (
 COMMENT ON TABLE batch.offboarding_table IS
 'Per table (with its schema) the rows of the tenant in the newest export, and how many of them are deleted or blanked.';
 
--- Both are personal data, and are deleted with the tenant.
+-- Both tables hold personal data and are deleted with the tenant.
 CREATE TABLE batch.frozen_person (
     person_key text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('any', 'employee', 'account')),
@@ -79,7 +79,7 @@ CREATE TABLE batch.frozen_person (
 CREATE INDEX frozen_person_by_tenant ON batch.frozen_person (tenant_id);
 CALL batch.make_platform_table('batch.frozen_person');
 COMMENT ON TABLE batch.frozen_person IS
-'The keys of the people of a tenant whose deletion was approved. They stay known while their accounts are deleted.';
+'The keys of the users of a tenant whose deletion was approved. They stay known while their accounts are deleted.';
 
 CREATE TABLE batch.frozen_chunk (
     offboarding_id text NOT NULL REFERENCES batch.offboarding,
@@ -110,7 +110,7 @@ COMMENT ON TABLE batch.deleted_tenant IS
 COMMENT ON COLUMN batch.deleted_tenant.is_to_repeat IS
 'The database was restored from a backup that has the tenant. No batch runs until the tenant is deleted again';
 COMMENT ON COLUMN batch.deleted_tenant.awaits_supplement IS
-'The certificate names backups with the tenant, and the operators were not told yet that the last of them is deleted';
+'The certificate names backups with the tenant, and the deletion of the last one was not reported to the operators yet';
 
 CREATE TABLE batch.disputed_entry (
     tenant_id text NOT NULL,
@@ -127,5 +127,5 @@ CREATE TABLE batch.disputed_entry (
 );
 CALL batch.make_platform_table('batch.disputed_entry');
 COMMENT ON TABLE batch.disputed_entry IS
-'Wrong entries of the register in the store: one person says so, another one decides. A decided entry never counts again';
+'Wrong entries of the register in the store: one user reports them, another user decides. A decided entry never counts again';
 COMMENT ON COLUMN batch.disputed_entry.asked_in IS 'execution_id of the run that asked for the approval';

@@ -1,5 +1,5 @@
--- Settings synchronisation (BATCH-018-05). Only keys that plan_settings.yaml names come into these tables, never one about
--- security, authentication, passwords, billing or payment.
+-- Settings synchronisation (BATCH-018-05). These tables contain only keys named in plan_settings.yaml, never keys about security,
+-- authentication, passwords, billing or payment.
 
 CREATE TABLE batch.setting_plan (
     tenant_id text PRIMARY KEY,
@@ -23,7 +23,7 @@ CREATE TABLE batch.applied_setting (
 );
 CALL batch.make_tenant_table('batch.applied_setting');
 COMMENT ON TABLE batch.applied_setting IS
-'The value of each setting when BATCH-018-05 last applied it. A different present value was set by somebody else.';
+'The value of each setting when BATCH-018-05 last applied it. A different current value was set by another user.';
 
 CREATE TABLE batch.setting_change (
     tenant_id text NOT NULL,

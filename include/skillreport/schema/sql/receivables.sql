@@ -1,4 +1,4 @@
--- Receivables: the payments of invoices, and the reminders of those that are overdue.
+-- Receivables: payments of invoices, and reminders of overdue invoices.
 
 CREATE TABLE batch.payment (
     payment_id text PRIMARY KEY,
@@ -23,7 +23,7 @@ CREATE TABLE batch.payment (
     reversal_reason text,
     reversal_execution_id text,
     reversal_booked_on date,
-    -- A payment counts once, however often its file is imported or its operation is repeated.
+    -- A payment counts once, even if its file is imported or its operation is run repeatedly.
     UNIQUE (tenant_id, invoice_id, reference),
     CHECK (num_nulls(reversed_at, reversed_by, reversal_reason, reversal_execution_id) IN (0, 4)),
     CHECK (source <> 'bank' OR transfer_id IS NOT null),
@@ -38,11 +38,11 @@ CREATE INDEX payment_by_reverser ON batch.payment (reversal_execution_id) WHERE 
 CREATE INDEX payment_by_transfer ON batch.payment (transfer_id) WHERE transfer_id IS NOT null;
 CALL batch.make_tenant_table('batch.payment');
 CREATE POLICY board ON batch.payment FOR SELECT TO batch_owner USING (true);
--- A payment never changes. One that was entered by mistake is taken back, and stays visible.
+-- A payment never changes. A wrong payment is reversed and stays visible.
 REVOKE UPDATE, DELETE ON batch.payment FROM batch_tenant, batch_platform;
 GRANT UPDATE (transfer_id, reversed_at, reversed_by, reversal_reason, reversal_execution_id) ON batch.payment TO batch_tenant;
 COMMENT ON TABLE batch.payment IS
-'Money that arrived for invoices or was paid back, as people entered it. A row with reversed_at does not count.';
+'Money that arrived for invoices or was paid back, as users entered it. A row with reversed_at does not count.';
 COMMENT ON COLUMN batch.payment.kind IS 'payment: from the customer; refund: money paid back, which reduces paid_total';
 COMMENT ON COLUMN batch.payment.paid_on IS 'Day of the payment (Asia/Tokyo)';
 COMMENT ON COLUMN batch.payment.amount IS 'In currency, which is the invoice''s';
@@ -56,10 +56,10 @@ COMMENT ON COLUMN batch.payment.reference IS
 COMMENT ON COLUMN batch.payment.source IS
 'bank: a transfer of a bank''s file; host: the application marked the invoice as PAID before a credit note about it was issued';
 COMMENT ON COLUMN batch.payment.transfer_id IS
-'The transfer, also of a payment that a person had entered before the bank''s file';
+'The transfer, also of a payment that a user had entered before the bank''s file';
 COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
 
--- However many people confirm a transfer at once, its payments never exceed it.
+-- Concurrent confirmations of a transfer never exceed its amount.
 CREATE FUNCTION batch.settle_transfer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -99,12 +99,12 @@ FOR EACH ROW WHEN (old.transfer_id IS NOT null OR new.transfer_id IS NOT null) E
 CREATE FUNCTION batch.book_payment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- As batch.book_invoice.
+    -- As in batch.book_invoice.
     PERFORM pg_advisory_xact_lock_shared(180201, 0);
     IF TG_OP = 'INSERT' THEN
         NEW.booked_on := batch.booking_day(NEW.paid_on);
     ELSIF batch.booking_day(NEW.booked_on) > NEW.booked_on THEN
-        -- The accountant has the payment.
+        -- The payment's month is handed over.
         NEW.reversal_booked_on := batch.booking_day((NEW.reversed_at AT TIME ZONE 'Asia/Tokyo')::date);
     END IF;
     RETURN NEW;
@@ -170,7 +170,7 @@ CREATE INDEX adjustment_by_booking ON batch.adjustment (booked_on);
 CREATE INDEX adjustment_by_execution ON batch.adjustment (execution_id);
 CALL batch.make_tenant_table('batch.adjustment');
 CREATE POLICY board ON batch.adjustment FOR SELECT TO batch_owner USING (true);
--- An adjustment never changes. It is taken back by one with the opposite amount.
+-- An adjustment never changes. An opposite adjustment reverses it.
 REVOKE UPDATE, DELETE ON batch.adjustment FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.adjustment IS
 'What reduces a receivable without money and without a credit note, and what takes such a reduction back (a negative amount).';
@@ -221,13 +221,13 @@ GRANT INSERT (
 ) ON batch.waiting_write_off TO batch_tenant;
 GRANT UPDATE (approved_by, withdrawn_by, decided_in, withdrawal_reason) ON batch.waiting_write_off TO batch_tenant;
 COMMENT ON TABLE batch.waiting_write_off IS
-'Write-offs (貸倒れ) above the limit of one person: as entered, and who has approved or withdrawn them.';
+'Write-offs (貸倒れ) above the limit of one user: as entered, and who has approved or withdrawn them.';
 COMMENT ON COLUMN batch.waiting_write_off.open_amount IS 'What was open of the invoice when it was entered, in its currency';
 
 CREATE FUNCTION batch.book_adjustment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- As batch.book_invoice.
+    -- As in batch.book_invoice.
     PERFORM pg_advisory_xact_lock_shared(180201, 0);
     NEW.booked_on := batch.booking_day(NEW.accrued_on);
     RETURN NEW;

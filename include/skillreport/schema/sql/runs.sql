@@ -1,4 +1,4 @@
--- Runs and what became of them, and the alerts about them.
+-- Runs, their results, and the alerts about them.
 
 CREATE TABLE batch.execution_log (
     execution_id text PRIMARY KEY,
@@ -30,7 +30,7 @@ CREATE INDEX execution_log_by_run ON batch.execution_log (dag_id, run_id);
 CREATE INDEX execution_log_by_start ON batch.execution_log (started_at DESC);
 CALL batch.make_platform_table('batch.execution_log');
 CREATE POLICY board ON batch.execution_log FOR SELECT TO batch_owner USING (true);
--- An approval asks when its run was first opened. What a run has found stays out of a tenant's reach.
+-- An approval reads when its run was first opened. A tenant's work cannot read a run's results.
 CREATE POLICY opened ON batch.execution_log FOR SELECT TO batch_tenant USING (true);
 GRANT SELECT (execution_id, dag_id, run_id, started_at) ON batch.execution_log TO batch_tenant;
 
@@ -42,7 +42,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WHERE present.execution_id = attempts_of.execution
 $$;
 COMMENT ON FUNCTION batch.attempts_of(text) IS
-'The executions of the Airflow run of this execution: a run that is cleared as a whole is opened again, as another execution.';
+'The executions of the Airflow run of this execution: a run that is cleared entirely is opened again, as another execution.';
 
 COMMENT ON TABLE batch.execution_log IS 'One row per opened run of a batch.';
 COMMENT ON COLUMN batch.execution_log.triggered_by IS 'The Airflow user who triggered the run; null for a run of the schedule';
@@ -51,9 +51,9 @@ COMMENT ON COLUMN batch.execution_log.attempt IS
 COMMENT ON COLUMN batch.execution_log.version IS
 'The version of the code that opened the run (include/skillreport/core/version.py).';
 COMMENT ON COLUMN batch.execution_log.reopened_at IS
-'When a cleared task began to work again on a closed run; null once close_run has closed it anew';
+'When a cleared task began to work again on a closed run; null once close_run has closed it again';
 COMMENT ON COLUMN batch.execution_log.announced_at IS
-'When other DAGs were first told that the run is complete; null: never';
+'When other DAGs were first notified that the run is complete; null: never';
 
 CREATE TABLE batch.tenant_outcome (
     execution_id text NOT NULL REFERENCES batch.execution_log ON DELETE CASCADE,
@@ -71,17 +71,16 @@ CREATE TABLE batch.tenant_outcome (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (execution_id, tenant_id, part)
 );
--- The failed tenants of a run, among ten thousand that succeeded.
 CREATE INDEX tenant_outcome_failed ON batch.tenant_outcome (execution_id) WHERE status = 'failed';
--- Each mapped instance looks up the tenants of its shard. Without this index it reads the outcomes of the whole run.
+-- Each mapped instance looks up its shard's tenants. Without this index it reads all outcomes of the run.
 CREATE INDEX tenant_outcome_by_shard ON batch.tenant_outcome (execution_id, shard) WHERE shard IS NOT null;
--- BATCH-018-05 looks up what it told last of each tenant, among the outcomes of all its runs.
+-- BATCH-018-05 looks up the problems that it last reported for each tenant.
 CREATE INDEX tenant_outcome_told ON batch.tenant_outcome (tenant_id) WHERE details ? 'toldProblems';
 CALL batch.make_tenant_table('batch.tenant_outcome');
 CREATE POLICY board ON batch.tenant_outcome FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.tenant_outcome IS
 'One row per run, expected tenant and part. It stays pending until the tenant was processed, so a missing tenant is visible.';
-COMMENT ON COLUMN batch.tenant_outcome.part IS 'Empty where a batch does a tenant as a whole; the provider in BATCH-019-03';
+COMMENT ON COLUMN batch.tenant_outcome.part IS 'Empty if a batch processes the entire tenant; the provider in BATCH-019-03';
 COMMENT ON COLUMN batch.tenant_outcome.has_worked IS 'An attempt has committed the tenant''s work';
 COMMENT ON COLUMN batch.tenant_outcome.shard IS 'Counted from 0 in the run; all rows of a shard have the same part';
 
@@ -98,7 +97,7 @@ CREATE INDEX run_remark_by_step ON batch.run_remark (step, recorded_at);
 CALL batch.make_platform_table('batch.run_remark');
 CREATE POLICY board ON batch.run_remark FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.run_remark IS
-'What a step of a whole run found. A problem with is_reported makes the run partial.';
+'The notes of a step of an entire run. A problem with is_reported makes the run partial.';
 
 CREATE TABLE batch.task_metric (
     execution_id text NOT NULL REFERENCES batch.execution_log ON DELETE CASCADE,
@@ -133,10 +132,10 @@ COMMENT ON TABLE batch.performance_metric IS 'Duration, CPU time, peak memory an
 COMMENT ON COLUMN batch.performance_metric.is_comparable IS
 'The run completed at its first closing, wrote, and did the batch''s own work on all tenants: later runs are measured by it';
 
--- placement: as the function batch.placement says. watched and overruled are remarks about assigned rows: a key of
--- batch.known_key, and a stated tenant that is not the person's. no_source: the source has never had a row. silent: it has none
--- in the period; since is the day (Asia/Tokyo) of its last row. is_event: accounts, and what happened in the period. Rows that
--- only exist do not make a run partial, which would repeat every day.
+-- placement: as returned by batch.placement. watched and overruled are notes about assigned rows: a key of batch.known_key, and a
+-- stated tenant other than the user's. no_source: the source never had a row. silent: it has none in the period; since is the day
+-- (Asia/Tokyo) of its last row. is_event: accounts, and events of the period. Existing rows alone do not make a run partial,
+-- because that would repeat every day.
 CREATE TABLE batch.reconciliation (
     execution_id text NOT NULL REFERENCES batch.execution_log ON DELETE CASCADE,
     source text NOT NULL,
@@ -175,10 +174,10 @@ CREATE TABLE batch.started_tick (
 );
 CALL batch.make_platform_table('batch.started_tick');
 COMMENT ON TABLE batch.started_tick IS
-'The last time of the schedule that started a run of a batch, and those whose runs hold what people would receive. BATCH-002 '
+'The last scheduled time that started a run of a batch, and the times whose runs hold messages. BATCH-002 '
 'deletes the log of executions, and keeps these rows.';
 COMMENT ON COLUMN batch.started_tick.deferral_reason IS
-'Why the run holds it until people confirm that the batch goes on (docs/operate/night.md); null: it sends';
+'Why the run holds messages until users approve that the batch goes on (docs/operate/night.md); null: it sends';
 
 CREATE TABLE batch.orphan_notice (
     execution_id text PRIMARY KEY,
@@ -191,7 +190,7 @@ CREATE POLICY board ON batch.orphan_notice FOR SELECT TO batch_owner USING (true
 COMMENT ON TABLE batch.orphan_notice IS
 'Runs that were closed because their Airflow run had ended, until a digest reports them.';
 
--- Each alert is written down before it is sent, so that it is told once, and later where a channel is down.
+-- Each alert is recorded before it is sent, so that it is sent once, and later if a channel is down.
 CREATE TABLE batch.operator_alert (
     alert_key text NOT NULL,
     channel text NOT NULL CHECK (channel IN ('slack', 'email', 'http')),

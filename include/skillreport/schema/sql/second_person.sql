@@ -1,13 +1,13 @@
--- What a person enters and somebody else approves (billing/second_person.py). Each kind's table has entered_by, a column with the
--- approver, and the trigger second_person, which fires when a row that waits is approved or does not wait any more.
+-- Entries that a second user approves (billing/second_person.py). Each kind's table has entered_by, a column with the approver,
+-- and the trigger second_person, which fires when a waiting row is approved or stops waiting.
 
 CREATE FUNCTION batch.person_key(person text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT lower(normalize(person_key.person, NFKC))
 $$;
-COMMENT ON FUNCTION batch.person_key(text) IS 'Equal for all spellings of a person''s name: without regard to case and width.';
+COMMENT ON FUNCTION batch.person_key(text) IS 'Equal for all spellings of a user name: without regard to case and width.';
 
--- The argument is the column with the approver.
+-- The argument is the approver's column.
 CREATE FUNCTION batch.guard_second_person() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,6 +1,6 @@
--- Daily statistics (BATCH-003) and the monthly report that is made of them (BATCH-004). Days are Asia/Tokyo.
+-- Daily statistics (BATCH-003) and the monthly report based on them (BATCH-004). Days are Asia/Tokyo.
 
--- The figures of a tenant and day. The two tables below have these columns.
+-- The figures of a tenant and day, copied into the two tables below.
 CREATE TABLE batch.statistics_figures (
     users_total bigint NOT NULL,
     users_active bigint NOT NULL,
@@ -33,7 +33,7 @@ CREATE TABLE batch.statistics_figures (
     unplaced_events bigint NOT NULL DEFAULT 0
 );
 
--- One pass over the application's tables fills it, the per-tenant step empties it. Unlogged: what a crash takes is read again.
+-- One pass over the application's tables fills it; the per-tenant step empties it. Unlogged: data lost in a crash is read again.
 CREATE UNLOGGED TABLE batch.statistics_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -64,15 +64,15 @@ COMMENT ON TABLE batch.statistics_day IS
 COMMENT ON COLUMN batch.statistics_day.api_calls IS
 'Null where the host has no source for it, as the other figures that may be null';
 COMMENT ON COLUMN batch.statistics_day.rated_people IS
-'How many people''s levels are in mean_level; whoever publishes it leaves it out below five, as coverage_rate by required_people';
+'The number of people with levels in mean_level. Below five, mean_level is not published; the same holds for required_people '
+'and coverage_rate';
 COMMENT ON COLUMN batch.statistics_day.required_people IS 'People of whom their job types require skills';
 COMMENT ON COLUMN batch.statistics_day.trainings_completed IS 'All that had ended by the day, as training_hours';
 COMMENT ON COLUMN batch.statistics_day.api_error_rate IS 'Percent; null on a day without calls';
 COMMENT ON COLUMN batch.statistics_day.coverage_rate IS
 'Percent of the required levels that people have; null where nothing is required';
 
--- The row with is_rest has the smaller groups, together with as many others as it takes. So they cannot be worked out from the
--- day's total either.
+-- The row with is_rest joins the smaller groups with enough others, so that the day's total does not reveal them.
 CREATE TABLE batch.statistics_group (
     tenant_id text NOT NULL,
     statistics_date date NOT NULL,
@@ -92,7 +92,7 @@ CREATE TABLE batch.statistics_group (
     PRIMARY KEY (tenant_id, statistics_date, dimension, group_key, is_rest)
 );
 CREATE INDEX statistics_group_by_date ON batch.statistics_group (statistics_date);
--- The groups of a month's last day stay as long as the report of the month can be made again, the others do not.
+-- Groups of a month's last day are kept while the month's report can be created again.
 CREATE INDEX statistics_group_mid_month ON batch.statistics_group (statistics_date)
 WHERE extract(DAY FROM statistics_date + 1) <> 1;
 CALL batch.make_tenant_table('batch.statistics_group');
@@ -101,7 +101,7 @@ COMMENT ON TABLE batch.statistics_group IS
 COMMENT ON COLUMN batch.statistics_group.group_key IS 'The code; empty: of people or skills that have none, or the rest';
 COMMENT ON COLUMN batch.statistics_group.level_5 IS 'Level 5 and above';
 
--- Who a tenant's people are, for the list in its report. Unlogged as above.
+-- A tenant's users for the list in its report. Unlogged as above.
 CREATE UNLOGGED TABLE batch.report_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -141,7 +141,7 @@ CALL batch.make_tenant_table('batch.monthly_report');
 CREATE POLICY board ON batch.monthly_report FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.monthly_report IS
 'The figures of a monthly report. Workbook, PDF and letter are made from contents, so they show the same figures.';
-COMMENT ON COLUMN batch.monthly_report.recipients IS 'Whom the tenant wants told; empty: its administrator';
+COMMENT ON COLUMN batch.monthly_report.recipients IS 'The users whom the tenant wants to notify; empty: its administrator';
 
 CREATE TABLE batch.monthly_report_file (
     tenant_id text NOT NULL,

@@ -1,4 +1,4 @@
--- Transfers: what the banks' files say has arrived on the own accounts, and which invoices it may pay.
+-- Transfers: money on our accounts according to bank files, and the invoices that it may pay.
 
 CREATE TABLE batch.bank_file (
     sha256 text PRIMARY KEY,
@@ -56,7 +56,7 @@ CALL batch.make_platform_table('batch.bank_transfer');
 CREATE POLICY board ON batch.bank_transfer FOR SELECT TO batch_owner USING (true);
 -- For the trigger of batch.payment.
 CREATE POLICY settle ON batch.bank_transfer FOR UPDATE TO batch_owner USING (true);
--- What the bank says never changes.
+-- The bank's data never change.
 REVOKE UPDATE, DELETE ON batch.bank_transfer FROM batch_platform;
 GRANT UPDATE (settled, cancelled_by, doubt, set_aside_reason, set_aside_by, set_aside_at)
 ON batch.bank_transfer TO batch_platform;
@@ -72,11 +72,11 @@ COMMENT ON COLUMN batch.bank_transfer.payer_key IS
 COMMENT ON COLUMN batch.bank_transfer.settled IS
 'Yen that are payments; of a cancellation its amount as soon as its transfer is found. The rest is open';
 COMMENT ON COLUMN batch.bank_transfer.was_taken_back IS
-'A person has reversed or moved a payment of it, so it never becomes a payment by itself again';
+'A user has reversed or moved a payment of it, so it never becomes a payment automatically again';
 COMMENT ON COLUMN batch.bank_transfer.cancelled_by IS 'The cancellation (取消) of this transfer';
 COMMENT ON COLUMN batch.bank_transfer.doubt IS
-'Why the last matching left it to a person; null: it is a payment by itself, or was not matched yet';
-COMMENT ON COLUMN batch.bank_transfer.set_aside_reason IS 'Why a person has said that it is no customer''s payment';
+'Why the last matching left it to a user; null: it is an automatic payment, or was not matched yet';
+COMMENT ON COLUMN batch.bank_transfer.set_aside_reason IS 'Why a user has marked it as no customer''s payment';
 
 CREATE TABLE batch.reminder_hold (
     number text PRIMARY KEY,
@@ -109,12 +109,12 @@ CREATE TABLE batch.payer (
 CREATE INDEX payer_by_key ON batch.payer (payer_key);
 CALL batch.make_tenant_table('batch.payer');
 CREATE POLICY board ON batch.payer FOR SELECT TO batch_owner USING (true);
--- The work of a tenant neither remembers nor forgets a payer.
+-- A tenant's work neither adds nor deletes payers.
 REVOKE INSERT, UPDATE, DELETE ON batch.payer FROM batch_tenant;
 COMMENT ON TABLE batch.payer IS
-'The names and codes (振込依頼人コード) under which a tenant''s invoices were paid, as persons have confirmed them.';
-COMMENT ON COLUMN batch.payer.confirmed_at IS 'When a person has last confirmed it';
-COMMENT ON COLUMN batch.payer.known_since IS 'When a person has first confirmed it';
+'The names and codes (振込依頼人コード) under which a tenant''s invoices were paid, as users have confirmed them.';
+COMMENT ON COLUMN batch.payer.confirmed_at IS 'When a user has last confirmed it';
+COMMENT ON COLUMN batch.payer.known_since IS 'When a user has first confirmed it';
 
 CREATE TABLE batch.transfer_choice (
     transfer_id text NOT NULL REFERENCES batch.bank_transfer,
@@ -133,11 +133,11 @@ CREATE INDEX transfer_choice_by_tenant ON batch.transfer_choice (tenant_id);
 CREATE INDEX transfer_choice_by_number ON batch.transfer_choice (number);
 CALL batch.make_tenant_table('batch.transfer_choice');
 CREATE POLICY board ON batch.transfer_choice FOR SELECT TO batch_owner USING (true);
--- The work of a tenant uses its choices up, and makes none.
+-- A tenant's work uses up its choices and adds none.
 REVOKE INSERT, UPDATE ON batch.transfer_choice FROM batch_tenant;
 COMMENT ON TABLE batch.transfer_choice IS
 'What the open transfers may pay: each matching replaces all rows. A choice is one invoice, or several (its parts).';
 COMMENT ON COLUMN batch.transfer_choice.fee IS 'Yen that the payer''s bank has kept of the invoice''s open amount';
 COMMENT ON COLUMN batch.transfer_choice.payment_id IS
-'The choice is that the transfer is this payment, which a person has entered; if automatic: the bank has cancelled its transfer';
-COMMENT ON COLUMN batch.transfer_choice.is_automatic IS 'No person needs to confirm it';
+'The choice is that the transfer is this payment, which a user has entered; if automatic: the bank has cancelled its transfer';
+COMMENT ON COLUMN batch.transfer_choice.is_automatic IS 'No user needs to confirm it';

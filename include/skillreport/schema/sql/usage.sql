@@ -1,6 +1,6 @@
 -- Tenant usage (BATCH-018-01).
 
--- One pass over the host's logs fills it, the per-tenant step empties it. Unlogged: what a crash takes is collected again.
+-- One pass over the host's logs fills it; the per-tenant step empties it. Unlogged: data lost in a crash is collected again.
 CREATE UNLOGGED TABLE batch.usage_signal (
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
@@ -30,7 +30,7 @@ CREATE UNLOGGED TABLE batch.usage_signal (
 CALL batch.make_tenant_table('batch.usage_signal');
 COMMENT ON TABLE batch.usage_signal IS 'Staging rows of BATCH-018-01.';
 COMMENT ON COLUMN batch.usage_signal.is_deleted IS
-'The application has deleted the tenant: its people belong to nobody, so nothing of it can be counted';
+'The application has deleted the tenant: its users belong to no tenant, so nothing of it can be counted';
 COMMENT ON COLUMN batch.usage_signal.peak_at IS 'UTC, start of the hour in which most users sent requests';
 
 CREATE TABLE batch.usage_day (
@@ -55,12 +55,12 @@ CREATE TABLE batch.usage_day (
     closed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, usage_date)
 );
--- Days that may have been closed after the invoice of their month was made: again, late, or the last day of the month.
+-- Days possibly closed after their month's invoice: repeated, late, or the last day of the month.
 CREATE INDEX usage_day_late ON batch.usage_day (tenant_id, usage_date)
 WHERE revision > 1 OR (closed_at AT TIME ZONE 'Asia/Tokyo')::date > usage_date + 1 OR extract(DAY FROM usage_date + 1) = 1;
 CALL batch.make_tenant_table('batch.usage_day');
 CREATE POLICY board ON batch.usage_day FOR SELECT TO batch_owner USING (true);
--- What an invoice was computed from stays.
+-- Keep the inputs of invoices.
 REVOKE DELETE ON batch.usage_day FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.usage_day IS
 'Closed days (Asia/Tokyo): the usage that billing accepts. A new run with other figures raises the revision.';
@@ -68,7 +68,7 @@ COMMENT ON COLUMN batch.usage_day.api_calls IS 'Null where the host has no sourc
 COMMENT ON COLUMN batch.usage_day.unplaced_accounts IS
 'Accounts whose row carries this tenant and that have no employee who decides; they are not among registered_users';
 COMMENT ON COLUMN batch.usage_day.unplaced_events IS
-'Events of the day with this tenant''s id whose person was not found. They are part of read_events, and not of active_users.';
+'Events of the day with this tenant''s id whose user was not found. They are part of read_events, and not of active_users.';
 
 CREATE TABLE batch.usage_warning (
     tenant_id text NOT NULL,

@@ -1,6 +1,6 @@
 -- name: announce
--- A run that is closed and complete, for all tenants, and no dry run. Repeated: this run or another one for the date was
--- announced before this run was closed. A second try to announce the same closing is not a repetition.
+-- Only a closed, complete run for all tenants, and no dry run. Repeated: a run for this date was announced before this run was
+-- closed. A second attempt to announce the same closing is not a repetition.
 UPDATE batch.execution_log AS log
 SET announced_at = coalesce(log.announced_at, clock_timestamp())
 WHERE

@@ -52,7 +52,6 @@ VALUES (
 );
 
 -- name: has_worked
--- Whether an earlier attempt of the run has committed work for a tenant.
 SELECT count(*) > 0 AS has_worked
 FROM batch.execution_log AS log
 WHERE
@@ -66,8 +65,7 @@ WHERE
     );
 
 -- name: is_cleared
--- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing interrupted
--- its process.
+-- True if the run was cleared since it was opened or closed, and the given shard has a result that is not an interruption.
 SELECT count(*) > 0 AS is_cleared
 FROM batch.execution_log AS log
 WHERE
@@ -84,7 +82,7 @@ WHERE
     );
 
 -- name: closed_earlier
--- The status with which an earlier attempt has closed the run, if no interrupted shard has worked since.
+-- The status with which an earlier attempt closed the run, if no interrupted shard has worked since.
 SELECT log.status
 FROM batch.execution_log AS log
 WHERE
@@ -100,10 +98,10 @@ SET reopened_at = clock_timestamp()
 WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS null;
 
 -- name: close_execution
--- The counts come from the outcome rows, so that closing again (after an instance was cleared) gives correct counts. A total is
--- the sum over the tenants of a numeric figure in their details, with what failed tenants did before they failed. `results` lists
--- the first failures, and `resultsLeftOut` counts the others. The rows of all tenants are in tenant_outcome. A tenant with
--- several parts has succeeded when all parts have succeeded.
+-- The counts come from the outcome rows, so they are correct when the run is closed again (after an instance was cleared). A
+-- total sums a numeric figure of the tenants' details, including the work of failed tenants before their failure. `results` lists
+-- the first failures, and `resultsLeftOut` counts the rest; tenant_outcome has all rows. A tenant has succeeded if all its parts
+-- have.
 WITH outcome AS (
     SELECT
         count(*) FILTER (WHERE has_succeeded) AS success_count,

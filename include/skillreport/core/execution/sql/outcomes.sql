@@ -1,5 +1,5 @@
 -- name: list_tenants
--- A deleted one has its former code and name.
+-- A deleted tenant has its former code and name.
 SELECT
     tenant.tenant_id,
     coalesce(former.tenant_code, tenant.tenant_code) AS tenant_code,
@@ -11,7 +11,6 @@ LEFT JOIN batch.all_differing_status AS differing ON tenant.tenant_id = differin
 ORDER BY tenant.tenant_id;
 
 -- name: last_records
--- How many records the latest run with about as many tenants has processed for each tenant.
 SELECT tenant_id, sum(records)::bigint AS records
 FROM batch.tenant_outcome
 WHERE
@@ -27,8 +26,8 @@ WHERE
 GROUP BY tenant_id;
 
 -- name: past_work
--- The median of the seconds that the mapped instances of a run worked for a tenant (wall time), over its last three comparable
--- runs, and the number of instances in the newest one. In a family's DAG the task has a prefix, so the index tells mapped ones.
+-- The median of the mapped instances' seconds per tenant (wall time) in the last three comparable runs, and the newest run's
+-- number of instances. Mapped tasks are found by index, because a family's DAG adds a prefix to task ids.
 WITH latest AS (
     SELECT log.execution_id, log.started_at, log.total_tenants
     FROM batch.performance_metric AS performance
@@ -57,7 +56,7 @@ SELECT
 FROM worked;
 
 -- name: assigned_shards
--- The shards of the run's latest execution: a run that is cleared has one.
+-- A cleared run has an earlier execution.
 SELECT tenant_id, part, shard
 FROM batch.tenant_outcome
 WHERE
@@ -117,7 +116,7 @@ ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
     recorded_at = clock_timestamp();
 
 -- name: unworked_tenants
--- Those of these tenants whose work no attempt of the run has committed.
+-- The listed tenants whose work no attempt of the run has committed.
 SELECT listed.tenant_id
 FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
 WHERE
@@ -129,7 +128,6 @@ WHERE
 ORDER BY listed.tenant_id;
 
 -- name: fail_unfinished
--- Record why tenants of the run have no result.
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
@@ -139,7 +137,6 @@ SET
 WHERE execution_id = %(execution_id)s AND status = 'pending';
 
 -- name: fail_shard
--- Like fail_unfinished, for the tenants of one shard.
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
@@ -162,8 +159,7 @@ WHERE
     AND noted.note <> all(outcome.notes);
 
 -- name: failed_tenants
--- The tenants without success, for operators. A tenant with several parts is listed once. If the host no longer has the tenant's
--- name, its id is shown.
+-- Unsuccessful tenants, for operators. A tenant with several parts is listed once. Without a name in the host, the id is shown.
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,

@@ -22,7 +22,7 @@ WITH fresh AS MATERIALIZED (
     FROM batch.all_person_key
 ),
 
--- From the same snapshot as the keys.
+-- Reads the same snapshot as the keys.
 fingerprint AS (
     INSERT INTO batch.people_state (fingerprint)
     SELECT fingerprint
@@ -39,8 +39,7 @@ gone AS (
         )
 )
 
--- Only differences are written. A conflict locks its row even if it changes nothing, and a million locks take longer than the
--- rest.
+-- Write only differences. A conflict locks its row even without a change, and a million locks take longer than the rest.
 INSERT INTO batch.person_key AS kept (
     person_key, named_by, is_decisive, person_id, employee_id, tenant_id, reason
 )

@@ -37,7 +37,7 @@ CROSS JOIN
         WHERE outcome.execution_id = log.execution_id
     ) AS done
 WHERE log.execution_id = %(execution_id)s
--- The figures of the first closing stay. If an instance was cleared, a later closing would include the hours in between.
+-- Keep the figures of the first closing. After an instance was cleared, they would include the hours in between.
 ON CONFLICT (execution_id) DO UPDATE
     SET records_processed = excluded.records_processed
 RETURNING execution_seconds, records_processed;

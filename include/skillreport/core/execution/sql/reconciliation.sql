@@ -3,8 +3,8 @@ DELETE FROM batch.reconciliation
 WHERE execution_id = %(execution_id)s;
 
 -- name: remember_sources
--- Search the sources that are not known yet, unless that was done less than %(patience)s ago: a search without any row reads the
--- whole table. Logins are searched once. Later the hourly batch finds them in the rows that it reads (remember_logins).
+-- Search the unknown sources, but not again within %(patience)s: a search without a result reads the entire table. Logins are
+-- searched once. Later the hourly batch finds them in the rows that it reads (remember_logins).
 INSERT INTO batch.host_source AS known (source, has_rows)
 SELECT source, has_rows
 FROM batch.all_host_source
@@ -36,7 +36,7 @@ FROM batch.host_source
 WHERE has_rows;
 
 -- name: remember_days
--- The day on which a log had rows. If a later day has none, the remark contains this day.
+-- If a later day has no rows, the note contains this day.
 INSERT INTO batch.host_source AS known (source, last_day)
 SELECT source, %(day)s AS last_day
 FROM unnest(%(sources)s::text[]) AS seen (source)

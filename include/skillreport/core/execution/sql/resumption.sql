@@ -1,6 +1,6 @@
 -- name: find_tick
--- What is known before a scheduled run is opened. A run is repeated if it was opened before, or if a later tick has started: its
--- row has replaced that of this one. is_unconfirmed: an earlier run has held messages, and nobody has confirmed them.
+-- A run is repeated if it was opened before, or if a later tick has started and replaced its row. is_unconfirmed: messages of an
+-- earlier run are held and not approved yet.
 SELECT
     coalesce(bool_or(ticked_at = %(ticked_at)s), false) AS is_decided,
     max(CASE WHEN ticked_at = %(ticked_at)s THEN deferral_reason END) AS deferral_reason,
@@ -17,7 +17,7 @@ FROM batch.started_tick
 WHERE batch_id = %(batch_id)s;
 
 -- name: record_tick
--- The batch's last tick, and for a year the ticks whose runs hold something, because a clear keeps the decision.
+-- Keep the batch's last tick, and for a year the ticks of runs with held messages, because a clear keeps the decision.
 WITH outdated AS (
     DELETE FROM batch.started_tick
     WHERE

@@ -14,7 +14,7 @@ ORDER BY relation
 ON CONFLICT (execution_id, relation) DO UPDATE SET row_count = known.row_count + excluded.row_count;
 
 -- name: load_scans
--- Tables of which the run has assigned rows. A source begins with the name of its table. Remarks about assigned rows (watched,
+-- Tables with rows that the run has assigned. A source begins with its table's name. Notes about assigned rows (watched,
 -- overruled) and about missing ones do not count as rows.
 SELECT
     used.relation,

@@ -1,6 +1,6 @@
 -- name: hidden_tables
--- Tables of which row-level security hides rows from the views. The views read as their owner, batch_owner. A table's owner is
--- exempt unless the table forces its policies. A policy that permits every row hides nothing, unless a restrictive one applies.
+-- Tables whose row-level security hides rows from the views, which read as their owner, batch_owner. A table's owner is exempt
+-- unless policies are forced. A policy that permits every row hides nothing, unless a restrictive policy applies.
 WITH reader AS (
     SELECT
         oid,
@@ -41,13 +41,12 @@ WHERE
 ORDER BY relation.relname;
 
 -- name: count_tenants
--- Tenants that the host has not deleted: the application marks a deleted tenant by its status.
+-- Tenants that are not deleted: the application marks deleted tenants by their status.
 SELECT count(*)
 FROM public."MST_Tenant"
 WHERE is_deleted IS NOT true AND lower(btrim(status)) IS DISTINCT FROM 'deleted';
 
 -- name: tables_with_tenant
--- The tables of the list that name a tenant in each row, except the table of the tenants itself.
 SELECT relation.relname
 FROM pg_class AS relation
 INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid

@@ -1,7 +1,7 @@
 -- name: row_placements
--- How all rows that name a person are assigned to tenants, by the column that names the person. The listed keys (of the settings)
--- count as in batch.known_key, which is empty before the first run. Rows are summed per key before the keys are resolved. Returns
--- the rows of unknown people and of accounts without an employee, with their three most frequent keys, and those of listed keys.
+-- Assign all rows with a user to tenants, by the user's column. Listed keys (from the settings) count as in batch.known_key,
+-- which is empty before the first run. Rows are summed per key first. Returns rows of unknown users and of accounts without an
+-- employee, with their three most frequent keys, and rows with listed keys.
 WITH listed AS (
     SELECT
         key.person_key,
@@ -99,7 +99,7 @@ GROUP BY source, placement, listed_key
 ORDER BY source, placement, listed_key;
 
 -- name: accounts_without_employee
--- Accounts that have no employee and name no existing tenant, with three of them.
+-- Accounts without an employee or an existing tenant, with three examples.
 SELECT
     count(*) AS accounts,
     (array_agg(account.user_id ORDER BY account.user_id))[1:3] AS user_ids
@@ -109,7 +109,7 @@ WHERE person.named_by = 'user_id' AND person.reason = 'no_employee' AND NOT acco
 HAVING count(*) > 0;
 
 -- name: shared_codes
--- Employee codes that several employees have, with three of them. Such a code identifies no person.
+-- Employee codes of several employees, with three examples. Such a code identifies no user.
 SELECT
     count(*) AS codes,
     sum(employees)::bigint AS employees,

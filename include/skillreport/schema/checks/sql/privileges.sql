@@ -9,7 +9,7 @@ FROM pg_roles
 WHERE rolname = current_user;
 
 -- name: batch_roles
--- The batch roles that exist. "act_as" is SET from PostgreSQL 16 on, MEMBER before.
+-- The existing batch roles. "act_as" is SET since PostgreSQL 16, MEMBER before.
 SELECT
     rolname,
     pg_has_role(oid, %(act_as)s) AS may_act_as,
@@ -18,8 +18,8 @@ FROM pg_roles
 WHERE rolname = any(%(roles)s);
 
 -- name: missing_privileges
--- The privileges of the list that the role does not have, with their columns. An empty column means the whole table. Tables and
--- columns that do not exist are left out (the privilege of a null column is null). "option" is ' WITH GRANT OPTION', or empty.
+-- Listed privileges that the role lacks, with their columns. An empty column means the entire table. Missing tables and columns
+-- are omitted (the privilege of a null column is null). "option" is ' WITH GRANT OPTION' or empty.
 SELECT
     wanted.table_name,
     wanted.privilege,
@@ -44,13 +44,12 @@ GROUP BY wanted.table_name, wanted.privilege
 ORDER BY wanted.table_name, wanted.privilege;
 
 -- name: role_uses_public
--- Whether the owner of the views may name tables of schema public. If the role does not exist yet, PUBLIC is checked.
+-- True if the views' owner may name tables of schema public. If the role does not exist yet, PUBLIC is checked.
 SELECT has_schema_privilege(coalesce(max(rolname::text), 'public')::name, 'public', 'USAGE')
 FROM pg_roles
 WHERE rolname = %(role)s;
 
 -- name: membership
--- The login, whether the role exists, and whether the login may act as it.
 SELECT
     session_user::text AS login,
     count(role.oid) > 0 AS role_exists,
@@ -68,7 +67,7 @@ FROM pg_roles
 WHERE rolname = current_user;
 
 -- name: rows_hidden_from_login
--- Tables whose rows row-level security may hide from this login: a dump would be incomplete.
+-- Tables whose row-level security may hide rows from this login, which would make a dump incomplete.
 SELECT relation.oid::regclass::text AS name
 FROM pg_class AS relation
 INNER JOIN pg_roles AS login ON login.rolname = current_user

@@ -4,9 +4,8 @@ FROM pg_roles
 WHERE rolname = current_user;
 
 -- name: superuser_objects
--- The objects that the owner of another database cannot create there: only a superuser can. Those that depend on them are not
--- listed.
--- pg_restore --list shows the rows of a table with the class 0 and the number of the table.
+-- Objects that another database's owner cannot create there, because only a superuser can. Dependent objects are not listed.
+-- pg_restore --list shows a table's rows with class 0 and the table's number.
 WITH own_extension AS (
     SELECT
         oid,
@@ -35,7 +34,7 @@ created (class_id, object_id, kind, name) AS (
     INNER JOIN pg_language AS language ON procedure.prolang = language.oid
     LEFT JOIN pg_aggregate AS aggregate ON procedure.oid = aggregate.aggfnoid
     WHERE
-        -- Every aggregate is in language internal.
+        -- Every aggregate has the language internal.
         NOT (language.lanpltrusted OR procedure.prokind = 'a')
         OR 'internal'::regtype IN (aggregate.aggtranstype, aggregate.aggmtranstype)
         OR procedure.proleakproof
@@ -89,7 +88,7 @@ WHERE
 ORDER BY created.kind, created.name;
 
 -- name: unreadable_large_objects
--- The number of large objects that this login cannot read. pg_read_all_data does not include them.
+-- pg_read_all_data does not include large objects.
 SELECT count(*)
 FROM pg_largeobject_metadata AS object
 INNER JOIN pg_roles AS login ON login.rolname = current_user

@@ -1,8 +1,7 @@
 -- name: index_states
--- The wanted indexes whose table and column exist. present: a valid index that begins with the column and serves as well; a
--- partial one does not, and BRIN does not serve as a B-tree. is_leftover: an interrupted creation has left an unusable index. It
--- may be a creation that goes on, if the login does not see which index another session creates.
--- rows is null if the table was never analyzed.
+-- Wanted indexes whose table and column exist. present: a valid index that begins with the column; partial indexes do not serve,
+-- and BRIN does not replace a B-tree. is_leftover: an interrupted creation has left an unusable index. The creation may still be
+-- running if the login cannot see which index another session creates. rows is null before the first ANALYZE.
 SELECT
     wanted.name,
     nullif(relation.reltuples, -1)::bigint AS rows,
@@ -40,7 +39,6 @@ CROSS JOIN
 ORDER BY wanted.position;
 
 -- name: has_record
--- Whether schema batch is deployed and has the table.
 SELECT
     exists(
         SELECT FROM pg_class
@@ -65,6 +63,6 @@ DELETE FROM batch.host_index
 WHERE table_name = %(table_name)s AND column_name = %(column_name)s;
 
 -- name: begin_creation
--- Fails if another session creates indexes: two sessions that wait for each other's snapshots would deadlock. The lock ends with
--- the session.
+-- Fails if another session creates indexes: sessions that wait for each other's snapshots would deadlock. The lock ends with the
+-- session.
 SELECT pg_try_advisory_lock(%(lock)s) AS is_free;
