@@ -17,7 +17,7 @@ ORDER BY length(number), number
 LIMIT %(most)s;
 
 -- name: runs_named
--- The runs with this execution id, or with this run id.
+-- The runs with this execution id or run id.
 SELECT batch_id, dag_id, run_id, execution_id, status, started_at
 FROM batch.board_run
 WHERE dag_id = any(%(dag_ids)s) AND (execution_id = %(name)s OR run_id = %(name)s)
