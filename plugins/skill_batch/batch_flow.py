@@ -280,7 +280,6 @@ class BatchFlow:
         return states, self._pull(context, key=_RUN_KEY), error
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
-        """The mapped instances that failed, with their shards' labels."""
         from include.skillreport.core.execution.run_log import MappedInstance
 
         # Airflow names an instance by its task and its index.

@@ -192,7 +192,6 @@ def _timetable(spec: RunSpec) -> CronTriggerTimetable | None:
 
 
 def _choice(form: OperationForm) -> dict[str, Param]:
-    """The form's first field, which selects the operation, unless there is only one."""
     if not form.has_choice:
         return {}
     batch = form.spec.batch
@@ -265,7 +264,6 @@ def _warning_of_pause(spec: BatchSpec) -> str:
 
 
 def _month(spec: OperationSpec) -> dict[str, Param]:
-    """The month field of an operation that needs a month."""
     if spec.works_on is not WorksOn.PREVIOUS_MONTH:
         return {}
     field = Day("業務日（対象月）", "請求の対象月のどれか 1 日（日本時間、YYYY-MM-DD）。空欄なら前月。")

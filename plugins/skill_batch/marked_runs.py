@@ -132,7 +132,6 @@ def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels, 
 
 
 def _team(run: MarkedRun, spec: RunSpec) -> TriggeringUser | None:
-    """The user who started an operation or a dry run; None: the operators."""
     from skill_batch.notifiers.triggering_user import triggering_user
     from include.skillreport.core.run_spec import OperationSpec
 

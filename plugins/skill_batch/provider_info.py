@@ -147,7 +147,6 @@ def _alert_http() -> dict[str, Any]:
 
 
 def _login_by_token() -> dict[str, Any]:
-    """The fields of XOAUTH2, named as in Airflow's SMTP provider."""
     return {
         "auth_type": _field("ログインの方法", _TEXT, default="basic", enum=["basic", "oauth2"]),
         "client_id": _field("client_id", _TEXT, "oauth2 だけ"),

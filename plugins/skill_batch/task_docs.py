@@ -8,7 +8,6 @@ from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 
 def _failed_only(reason: str = "") -> str:
-    """The advice for a mapped task; ``reason`` says why it is safe."""
     return "失敗したインスタンスだけを、下流ごと消去してください" + (f"（{reason}）。" if reason else "。")
 
 

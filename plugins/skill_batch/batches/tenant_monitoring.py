@@ -113,7 +113,6 @@ def _running_alerts(
 
 
 def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
-    """The failure alerts that a killed worker did not send."""
     from include.skillreport.batches.tenant_monitoring.unreported import unreported_failures
 
     alerts = []
@@ -133,7 +132,6 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
 def _unclosed_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """The alerts about cleared runs whose close_run was killed."""
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
     from include.skillreport.batches.tenant_monitoring.unreported import unclosed_executions
 

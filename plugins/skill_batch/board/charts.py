@@ -72,7 +72,6 @@ def line_chart(series: Series) -> str:
 
 
 def _linked(series: Series, index: int, drawn: str) -> str:
-    """The drawn point, linked to its page if there is one. The keyboard skips the link, or it would stop at each of 90 points."""
     if not series.pages or not series.pages[index]:
         return drawn
     return f'<a href="{escape(series.pages[index])}" tabindex="-1">{drawn}</a>'

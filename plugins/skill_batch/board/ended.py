@@ -118,7 +118,6 @@ _Figures = Mapping[str, tuple[tuple[str, str], int]]
 
 
 def _figures(words: Mapping[str, tuple[str, str]], details: Sequence[Mapping[str, Any]]) -> _Figures:
-    """These details' figures that have words, by name."""
     return {
         name: (said, each[name])
         for each in details

@@ -70,8 +70,8 @@ class ForeseenChange:
 
 @dataclass(frozen=True)
 class Decision:
-    """True in ``waits`` if an entry needs another user's approval, the reason (empty: it does not), and the e-mail to the customer
-    afterwards.
+    """The decision about an entry. ``waits``: why it needs another user's approval; empty: it does not. ``sends_letter``: the customer
+    then gets an e-mail.
 
     ``leaves_on``: the day of the e-mail, if known. ``no_letter``: why there is none.
     """
@@ -286,7 +286,6 @@ def _columns(wanted: Wanted, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(change: RowChange, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The change in the form of the pages about contracts."""
     return {
         "kind": change.kind.name,
         "before": as_json(change.before),

@@ -155,7 +155,6 @@ def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Map
 
 
 def _named(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ids in these lines, and the invoices behind transfers."""
     parts = [plain(line).partition("=") for line in lines if not has_control_characters(line)]
     numbers = [each.strip() for _, _, numbers in parts for each in numbers.split(",")]
     return [each.strip() for each, _, _ in parts], [each for each in numbers if each not in ("", FEE)]

@@ -103,5 +103,4 @@ class AlertHttpHook(_ServiceHook):
 
 
 def _services(server: EmailConfig | None) -> Network:
-    """The installation's network with this mail server."""
     return replace(network(with_mail=False), email=server)

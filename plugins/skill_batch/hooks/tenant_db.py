@@ -143,7 +143,6 @@ class _BatchDbHook(PostgresHook):
                 raise SchemaError(f"接続 '{self.get_conn_id()}' の{finding.text}")
 
     def _refusal(self, error: psycopg.Error, login: str) -> str:
-        """Why the login may not act as the role, and what to do."""
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return not_a_member(login, self.role).text
         return (

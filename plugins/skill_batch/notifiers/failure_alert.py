@@ -192,8 +192,7 @@ class FailureAlert(BaseNotifier):
         )
 
     def compose_sent(self, context: Context, kind: str) -> Alert:
-        """The record of a task's alert that was sent while the table of alerts was not writable. ``kind`` is its failure's kind.
-        """
+        """The record of a task's alert that was sent while the table was not writable. ``kind`` is its failure's kind."""
         return self.of_failures(
             self._triggering_user(context),
             (_NOT_STORED,),

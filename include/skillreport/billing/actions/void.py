@@ -1,4 +1,4 @@
-"""Explain an invoice, and void it."""
+"""Explains an invoice, and voids it."""
 
 from __future__ import annotations
 

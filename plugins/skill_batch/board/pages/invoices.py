@@ -155,7 +155,6 @@ def load_month(
 
 
 def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
-    """The billed yen of this month and the previous eleven."""
     months = [month]
     while len(months) < _CHARTED_MONTHS:
         months.insert(0, _month_before(months[0]))

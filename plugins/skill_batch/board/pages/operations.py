@@ -389,7 +389,6 @@ def _shown_fields(action: Action, fixed: Collection[str]) -> dict[str, Field]:
 
 
 def _selected(action: Action, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The valid values of a dialog that may be incomplete."""
     selected: dict[str, Any] = {}
     for name, texts in values.items():
         with suppress(ParameterError):

@@ -302,7 +302,6 @@ def _failures(
     usual: Mapping[str, Decimal],
     now: datetime,
 ) -> list[FailedRun]:
-    """The open failures, most severe batch first."""
     by_id = {spec.id: spec for spec in specs}
     rows = _SQL.rows(connection, "open_runs", batch_ids=list(by_id), most=_MOST_FAILURES)
     groups = load_failures(connection, [row["execution_id"] for row in rows], only_open=True)

@@ -101,7 +101,6 @@ def load_executions(
 
 
 def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """The targets that an operation's dialog showed, with the tenants' codes and names."""
     if not row["shown"]:
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])

@@ -92,7 +92,6 @@ def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, De
 
 
 def _dialog(request: Request, rights: Rights, dag_id: str, operation: str, **values: str) -> Response:
-    """A fragment that opens the dialog of the operation."""
     return render(request, rights, "uploaded.html", dag_id=dag_id, operation=operation, values=values)
 
 
