@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.sharding import Shard
     from include.skillreport.core.run_spec import RunSpec
 
-# The parameter of a family DAG that selects the batches.
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
@@ -187,7 +186,6 @@ class BatchFlow:
         return [asdict(shard) for shard in shards]
 
     def _process(self, run: Run, shard_xcom: dict[str, Any] | None, context: Context) -> dict[str, int]:
-        """Process the tenants of a shard. The instance fails if a tenant fails, so that an operator can clear it."""
         from include.skillreport.core.execution.batch import create_batch
         from include.skillreport.core.execution.flow import fail_shard, process_shard
         from include.skillreport.core.execution.run_log import RecordsDeletedError
@@ -273,7 +271,6 @@ class BatchFlow:
             raise _earlier_step_failed(
                 context, next(task_id for task_id in ids.values() if states.get(task_id) not in ended)
             )
-        # The steps after the first failed one did not start.
         unmapped = [ids[step] for step in ids if Needs.RUN in step.needs and not step.is_mapped]
         failed = next((task_id for task_id in unmapped if states.get(task_id) != "success"), None)
         error = _earlier_step_failed(context, failed) if failed else None
@@ -282,7 +279,6 @@ class BatchFlow:
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
         from include.skillreport.core.execution.run_log import MappedInstance
 
-        # Airflow names an instance by its task and its index.
         found = [
             (task_id, int(index))
             for name, state in states.items()
@@ -303,12 +299,10 @@ class BatchFlow:
 
     @staticmethod
     def _pull(context: Context, key: str = "return_value") -> Any:
-        """The return value of ``open_run``, or its XCom with this key."""
         return context["ti"].xcom_pull(task_ids=_task_id(context, OPEN_RUN), key=key)
 
 
 def _task_id(context: Context, step: Step) -> str:
-    """The task id of a step. A family's DAG prefixes it with the batch's group."""
     group, dot, _ = context["ti"].task_id.rpartition(".")
     return f"{group}{dot}{step.id}"
 

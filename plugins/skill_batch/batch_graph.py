@@ -45,7 +45,7 @@ def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:
 
 
 def _own_task(step: Step) -> Callable[[Any], Any] | None:
-    """A batch-specific step that needs Airflow and the run. It is imported here so that other DAG files do not import it."""
+    """A batch-specific step that needs Airflow. Imported here, so that other DAG files do not import it."""
     if step == WATCH_RUNS:
         from skill_batch.batches.tenant_monitoring import watch_runs
 
@@ -60,7 +60,6 @@ def _own_task(step: Step) -> Callable[[Any], Any] | None:
 def _flow_of(spec: RunSpec) -> BatchFlow:
     if spec not in APPROVALS.values():
         return BatchFlow(spec)
-    # Other DAG files need not import the approval operator.
     from skill_batch.approvals import ApprovalFlow, ResumptionFlow
 
     return ResumptionFlow(spec) if spec is APPROVE_RESUMPTION else ApprovalFlow(spec)

@@ -46,8 +46,7 @@ def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) ->
 def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attempt: int) -> None:
     """Send the performance alert, the result and the waiting alerts, and record the run's metrics.
 
-    The execution log is already closed, in its own transaction. The task's callback sends the failure alert. ``attempt`` is the number
-    of clears of the run.
+    The execution log is already closed. The task's callback sends the failure alert. ``attempt`` is the number of clears of the run.
     """
     slow = _slowness(spec, result, ti.run_id)
     channels = load_channels()

@@ -39,15 +39,13 @@ if TYPE_CHECKING:
 # An error here becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 
-# The time zone of the start date and of the crons.
 TIME_ZONE = "Asia/Tokyo"
 # Fixed, because a changing start date creates a DAG version at each parse.
 START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
 
-# The maximum number of waiting runs of an approval (Airflow's default max_active_runs_per_dag). They use no worker. Airflow starts the
-# next runs when some have ended.
+# The maximum number of waiting runs of an approval (Airflow's default max_active_runs_per_dag). They use no worker.
 OPEN_APPROVALS = 16
 
 # All run types except backfill (names of the REST API). Airflow's commands, API and UI then refuse a backfill of the DAG.
@@ -57,8 +55,8 @@ _NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", 
 class BatchDag(DAG):
     """A DAG without deadlines and failure callback in ``airflow dags test``.
 
-    With deadlines, Airflow 3.3 fails after the last task of the test and exits with code 1. It also calls the failure callback with a
-    DAG that cannot render the notifier's templates.
+    With deadlines, Airflow 3.3 fails after the last task of the test and exits with code 1. Its failure callback gets a DAG that
+    cannot render the notifier's templates.
     """
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
@@ -185,8 +183,8 @@ def _operation_dag(
 def _timetable(spec: RunSpec) -> CronTriggerTimetable | None:
     """The schedule of the registry, or None.
 
-    With `[scheduler] create_cron_data_intervals`, a plain cron would have data intervals. The logical date and the business date would
-    then be one period too early.
+    With `[scheduler] create_cron_data_intervals`, a plain cron would have data intervals. The business date would then be one period
+    too early.
     """
     return CronTriggerTimetable(spec.cron, timezone=TIME_ZONE) if spec.cron else None
 
@@ -256,9 +254,8 @@ def _parameters(heading: str = "", *, takes_tenants: bool = True) -> dict[str, P
 
 
 def _warning_of_pause(spec: BatchSpec) -> str:
-    """A warning about unpausing. Airflow's form has a ticked box that unpauses a paused DAG, and then the last missed run starts.
-
-    It is a heading, because users easily miss the help of a field.
+    """A warning that Airflow's form unpauses a paused DAG by default, so that the last missed run starts. It is a heading, because users
+    miss the help of fields.
     """
     return f"ドライラン（一時停止中は、先に予定の 1 回が本番で動きます。DAG {spec.family.dag_id} で {spec.id} を選んでください）"
 

@@ -1,9 +1,9 @@
-"""The deadlines of each DAG: its time limit, and 1.5 times its usual duration.
+"""The deadlines of a DAG: its time limit, and 1.5 times its usual duration.
 
 Airflow computes a deadline once, when it creates the run (in the scheduler, or in the API server for a manual run). If the run has not
 succeeded by then, the triggerer calls the callback. The references are custom, because with ``DAGRUN_QUEUED_AT`` Airflow 3.3 answers
 500 if a user clears a task while the deadline is pending. ``skill_batch.plugin`` registers them. Their dotted path must not change.
-They must not raise an error, because a run without a deadline is better than no run.
+They must not raise: a run without a deadline is better than no run.
 """
 
 from __future__ import annotations

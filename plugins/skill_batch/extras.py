@@ -1,6 +1,6 @@
 """The extra of an Airflow connection, which users and secrets managers write.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations

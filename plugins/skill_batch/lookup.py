@@ -1,9 +1,9 @@
 """Looks up Airflow connections and Variables, and distinguishes missing values from outages.
 
-If the API server or a secrets manager does not answer, the SDK only logs it at DEBUG. It reports the connection as not found, or
-returns the Variable's default. This module therefore requests missing values again.
+If the API server or a secrets manager does not answer, the SDK reports the connection as not found, or returns the Variable's default.
+This module therefore requests missing values again.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations

@@ -82,7 +82,6 @@ def _report(run: MarkedRun, specs: tuple[RunSpec, ...]) -> None:
 def _close_rows(
     database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
 ) -> list[tuple[RunSpec, str, bool]]:
-    """Close the running rows of this run. Returns them as ``_ended_rows`` does."""
     from include.skillreport.core.execution.run_log import close_orphan, running_executions
 
     return [

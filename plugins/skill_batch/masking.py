@@ -1,9 +1,9 @@
 """Masks many secrets in the logs at once.
 
 For each new secret, Airflow's masker compiles one pattern of all its secrets, in the task and in its supervisor. 2,000 secrets of 200
-characters take minutes one by one, but a second in one call. Its only public way to add several at once is the setting ``[logging]
-secret_mask_adapter``: a function that returns further texts to mask for a secret. If the setting is ``skill_batch.masking.parts``, all
-secrets go to the masker in one text. Otherwise they are masked one by one.
+characters take minutes one by one, but a second in one call. The only public way to add several at once is the setting ``[logging]
+secret_mask_adapter``: a function that returns further texts to mask. With ``skill_batch.masking.parts``, all secrets go to the masker
+in one text. Otherwise they are masked one by one.
 
 Airflow imports this module while it starts, so it imports Airflow only in functions.
 """
@@ -15,7 +15,6 @@ from collections.abc import Collection
 
 log = logging.getLogger(__name__)
 
-# The value of the setting.
 ADAPTER = "skill_batch.masking.parts"
 
 # A secret that contains it is masked on its own.

@@ -1,7 +1,7 @@
 """Detects slow runs: over 1.5 times the average of the batch's last 20 comparable runs (batch list, section 6.3).
 
-A comparable run completed, worked on all tenants, and was no dry run. The scheduler and the triggerer import this module, on some
-platforms without ``include``.
+A comparable run completed, worked on all tenants, and was no dry run. The scheduler and the triggerer import this module, sometimes
+without ``include``.
 """
 
 from __future__ import annotations

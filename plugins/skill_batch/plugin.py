@@ -48,7 +48,7 @@ class SkillBatchPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The board's app. Only the API server calls this, so other processes do not import the board.
+        """The board's app. Only the API server calls this and imports the board.
 
         An error of the board is only logged, because Airflow's UI must start without it.
         """

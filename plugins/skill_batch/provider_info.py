@@ -1,7 +1,7 @@
-"""The Airflow provider that the wheel registers: the project's connection types, with their form fields.
+"""The wheel's Airflow provider: the project's connection types, with their form fields.
 
-Connections of a generic type (Postgres, SMTP, IMAP, Slack, HTTP) work as well, because the hooks look connections up by id. The
-project's types show fields that the generic forms lack. Airflow reads this when the UI requests a form, so it imports nothing.
+Generic types (Postgres, SMTP, IMAP, Slack, HTTP) work as well, because the hooks look connections up by id, but their forms lack
+fields. Airflow reads this when the UI requests a form, so it imports nothing.
 """
 
 from __future__ import annotations
@@ -159,7 +159,6 @@ def _login_by_token() -> dict[str, Any]:
 
 
 def _field(label: str, kind: tuple[str, ...], description: str = "", **schema: Any) -> dict[str, Any]:
-    """One field of the extra. ``schema``: further JSON Schema keywords."""
     field: dict[str, Any] = {"label": label, "schema": {"type": list(kind), **schema}}
     return field | ({"description": description} if description else {})
 

@@ -1,9 +1,8 @@
 """The installed wheel, and the check that the folders contain the same version.
 
 A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python imports some modules from
-the wheel and some from the folders, for example ``include`` from the project's root and ``skill_batch`` from the wheel. If they
-differ, the DAG files raise an error. The check compares contents, because a folder synced from Git changes more often than its version
-number.
+each. If they differ, the DAG files raise an error. The check compares contents, because a folder synced from Git changes more often
+than its version number.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ DISTRIBUTION = "skill-report-batches"
 _PACKAGES = ("skill_batch", "include/skillreport")
 _DAGS = "skill_batch_dags"
 
-# The folders of the built documentation site.
 _HELP = ("board", "site")
 
 

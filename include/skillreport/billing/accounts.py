@@ -309,7 +309,6 @@ def _require_dated_start(account: BillingAccount) -> None:
 
 
 def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
-    """Check that an active tenant was not used outside its contract, because then a renewal was not entered."""
     if account.tenant_status != "ACTIVE":
         return
     outside = [

@@ -133,7 +133,7 @@ class BillingInputs(Document):
 
     @property
     def own_rates(self) -> Mapping[str, Decimal] | None:
-        """The price list's consumption tax rates in percent by category."""
+        """The price list's tax rates in percent by category."""
         return self.tax_rates.model_dump() if self.tax_rates else None
 
     def rate_percent(self, category: TaxCategory) -> Decimal:

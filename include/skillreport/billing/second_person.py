@@ -28,8 +28,8 @@ CONFIRMATION = "1 人での確認"
 
 @dataclass(frozen=True)
 class WaitingKind:
-    """A kind of ``batch.all_waiting_entry`` and its words: who entered it with ``verb``, why it waits, what the second user does, and how
-    (``remedy_alone``: the author, with ``none``). ``page`` of the board lists it.
+    """A kind of ``batch.all_waiting_entry`` and its words: the ``verb`` of entering, why it waits, and the second user's action
+    (``remedy_alone``: the author's, with ``none``). ``page`` of the board lists it.
     """
 
     label: str
@@ -149,7 +149,7 @@ def _is_same(text: str, about: Decimal | str) -> bool:
 def approval_refusal(
     entry: WaitingEntry, person: str, setting: SecondPerson, opened_at: datetime | None = None
 ) -> BillingError | None:
-    """Why this user must not approve the entry, or None. Authors may not, and nothing may have changed since it was entered.
+    """Why this user must not approve the entry, or None. Authors may not, and it must be unchanged.
 
     An approval covers only entries from before its run was first opened (``opened_at``, aware), because the user who clears a run is
     unknown. None: no limit. With ``none``, an author who confirmed the entry has another name (``Approver``).

@@ -150,8 +150,8 @@ class Billing:
     ) -> Invoice:
         """Issue a credit note (適格返還請求書) for parts of an invoice, or for everything that is left of it.
 
-        Without a number, it waits for another user's approval. ``entered_by`` is the user; None: the actor. ``again_same``: an
-        identical credit of another run is no mistake.
+        Without a number, it waits for another user's approval. ``entered_by``: the user; None: the actor. ``again_same``: an identical
+        credit of another run is no mistake.
         """
         self.lock_entries(connection)
         entry = EntryAuthor(entered_by or actor, actor, issued_on, again_same)
@@ -229,7 +229,7 @@ class Billing:
     ) -> None:
         """Write the document index of the billing month, and the books of the run and of the month in which its invoices are booked.
 
-        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        Writes nothing with sample terms. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
@@ -248,7 +248,7 @@ class Billing:
     ) -> None:
         """Write the ageing table, and the accounting files of the open months that the run changed and of ``further`` months.
 
-        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        Writes nothing with sample terms. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return

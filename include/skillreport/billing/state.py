@@ -1,8 +1,7 @@
 """The state of an invoice, and the acts that it permits. Pure.
 
-Only ``refusal`` decides. The steps of a run call it while they hold their locks. The conditions of statements and the database's
-guards reject the same acts in a race. The board calls it for its buttons. ``receivables/payment.py`` has the rules about the values of
-payments.
+Only ``refusal`` decides. The steps of a run call it while they hold their locks. In a race, statements and the database's guards
+reject the same acts. The board calls it for its buttons. ``receivables/payment.py`` has the rules about the values of payments.
 """
 
 from __future__ import annotations

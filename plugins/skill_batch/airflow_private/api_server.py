@@ -16,7 +16,6 @@ from airflow.models.log import Log
 from airflow.utils.session import create_session
 from fastapi import Depends
 
-# The cookie with Airflow's login token.
 TOKEN_COOKIE = COOKIE_NAME_JWT_TOKEN
 
 # The user parameter of a route. FastAPI answers 401 without a valid login.
@@ -56,7 +55,7 @@ def clears_of(runs: Collection[tuple[str, str]]) -> list[tuple[str, str, datetim
 
 
 def may_see_pages(user: BaseUser) -> bool:
-    """Whether the user may see Airflow's pages."""
+    """True if the user may see Airflow's pages."""
     return get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user)
 
 

@@ -24,7 +24,7 @@ def can_ask_api_server() -> bool:
 def is_connection_absent(conn_id: str) -> bool:
     """True if the API server has no such connection, or if this process cannot call it (see ``can_ask_api_server``).
 
-    :raises AirflowRuntimeError: the API server rejected the request, or did not answer.
+    :raises AirflowRuntimeError: the request failed.
     """
     from airflow.sdk.execution_time.comms import GetConnection
 
@@ -70,7 +70,7 @@ def reason_of(error: Exception) -> str:
 
 
 def trigger_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
-    """Start the run, unless it exists. :raises AirflowRuntimeError: the API server rejected the request, or did not answer."""
+    """Start the run, unless it exists. :raises AirflowRuntimeError: the request failed."""
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
     try:
@@ -83,7 +83,7 @@ def trigger_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
 def last_run_before(dag_id: str, moment: datetime) -> datetime | None:
     """The logical date (aware) of the DAG's last run before ``moment``, or None. Only for tasks.
 
-    :raises AirflowRuntimeError: the API server rejected the request, or did not answer.
+    :raises AirflowRuntimeError: the request failed.
     """
     from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
 

@@ -2,8 +2,8 @@
 
 It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without a run,
 failures that a killed worker did not report, approval requests without a run, and items that wait for approval after a pause. The
-deadline has usually sent the alert about a run over its limit already, except for cleared runs. An alert about a dry run or an
-operation goes to the user who triggered it, if the execution log has the user.
+deadline has usually sent the alert about a run over its limit, except for cleared runs. An alert about a dry run or an operation goes
+to the user who triggered it, if known.
 """
 
 from __future__ import annotations

@@ -48,11 +48,11 @@ class Rights:
         return self._may(dag_id, "GET", "RUN")
 
     def may_start(self, dag_id: str) -> bool:
-        """Whether the user may trigger the DAG."""
+        """True if the user may trigger the DAG."""
         return self._may(dag_id, "POST", "RUN")
 
     def may_clear(self, dag_id: str) -> bool:
-        """Whether the user may clear task instances of the DAG."""
+        """True if the user may clear task instances of the DAG."""
         return self._may(dag_id, "PUT", "TASK_INSTANCE")
 
     def may_note(self, dag_id: str) -> bool:

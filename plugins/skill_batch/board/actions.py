@@ -1,6 +1,6 @@
 """The actions of the board's buttons: operations of ``include.skillreport.operations.forms``, and dry runs of batches.
 
-An action triggers an existing DAG with the values of its form. The run's own functions check the values here before it starts.
+An action triggers an existing DAG. The run's own functions check the values before it starts.
 """
 
 from __future__ import annotations
@@ -190,7 +190,6 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
     }
     if not operation.shows.tenants:
-        # The ids determine the tenants.
         fields.pop("tenants", None)
     if not nobody_else_looks():
         # Users cannot approve their own entry by typing its values.

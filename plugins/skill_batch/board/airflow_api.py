@@ -1,7 +1,7 @@
-"""Airflow's REST API, called within the API server as the signed-in user.
+"""Airflow's REST API, called within the API server as the user.
 
-The requests carry the user's own token, so Airflow checks the permissions and writes its audit log as for its own UI. The calls stay
-in the process, so they need no address of the API server.
+The requests carry the user's token, so Airflow checks permissions and writes its audit log as usual. The calls stay in the process, so
+they need no address.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from fastapi import Request
 
 from skill_batch.airflow_private.api_server import TOKEN_COOKIE
 
-# The key of Airflow's app in the scope of a request.
 AIRFLOW_APP = "airflow_app"
 
-# The maximum number of rows that Airflow returns per page.
 PAGE_ROWS = 100
 _MOST_PAGES = 20
 MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS

@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# The titles of the fields that users fill in.
 _FIELDS = {
     "q": "検索",
     "month": "対象月",

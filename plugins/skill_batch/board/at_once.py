@@ -6,8 +6,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# A page occupies a thread of the API server while it waits for Airflow's REST API, whose routes need threads of the same pool (40). If
-# pages occupied all threads, they would wait forever, and so would Airflow's own requests.
+# A page occupies a thread of the API server while it waits for Airflow's REST API, which needs threads of the same pool (40). If pages
+# occupied all threads, they would wait forever, like Airflow's own requests.
 AT_ONCE = 10
 
 

@@ -131,7 +131,6 @@ def _frame(series: Series, content: str) -> str:
     grid = "".join(
         f'<line class="step" x1="0" x2="{_WIDTH}" y1="{at:.1f}" y2="{at:.1f}"/>' for at, _ in texts[1:]
     )
-    # An image has no links.
     role = "group" if any(series.pages) else "img"
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'

@@ -133,7 +133,7 @@ def _done(figures: _Figures) -> list[tuple[str, int]]:
 def _nothing(
     figures: Sequence[_Figures], results: Sequence[Mapping[str, Any]], remarks: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Why nothing was done. Empty: something was done, the results say it themselves, or there are none because a step did it or failed."""
+    """Why nothing was done; empty if something was, the results say it, or a step did the work or failed."""
     if (
         not (results or remarks)
         or any(each["records"] or each["notes"] for each in results)
@@ -149,7 +149,6 @@ def _nothing(
 def _documents(
     connection: psycopg.Connection[Any], row: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The documents that the run issued, approved or took back, and the invoices that its dialog or its results name."""
     texts = [*(row["shown"] or ()), *(text for each in results for text in _texts(each["details"]))]
     return _SQL.rows(
         connection,

@@ -12,7 +12,7 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.run_spec import RunSpec
 
-# A group names this many tenants and counts the others.
+# A group names this many tenants.
 LISTED = 20
 
 _NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ不足など）。タスクのログを確認してください"

@@ -118,7 +118,7 @@ def foresees(action: Action) -> bool:
 def compared(
     connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], targets: Targets
 ) -> list[dict[str, Any]]:
-    """The newest comparison of each tenant with the backup that the action merges: numbers and column names, but no values of rows.
+    """The newest comparison of each tenant with the backup that the action merges, without values of rows.
 
     ``values``: as in ``describe_targets``. Empty: the action merges nothing.
     """

@@ -29,13 +29,10 @@ STATES = {
     "sending": "送信中",
 }
 
-# The filter for messages that wait for a sender.
 WAITING = "waiting"
-# The filter for a tenant's sent messages.
 SENT = "sent"
 FILTERS = STATES | {WAITING: "待っているもの（送信待ちと再試行待ち）", SENT: "送信済み（テナントごと）"}
 
-# States that need an action, and final states.
 ALL_STATES = STATES | {
     "sent": "送信済み",
     "discarded": "破棄",

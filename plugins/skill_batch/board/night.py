@@ -21,7 +21,6 @@ from include.skillreport.core.run_spec import BatchSpec
 # The batches start from 1:00 to 9:00 (Asia/Tokyo); the operators' day begins when the last one has ended.
 _FROM, _TO = time(1), time(10)
 _DAYS = 90
-# The number of columns of a batch's heat map.
 COLUMNS = 45
 # The minimum width of a bar in percent of the night, so that it can be clicked.
 _LEAST_WIDTH = 0.6

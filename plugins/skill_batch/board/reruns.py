@@ -11,7 +11,7 @@ from typing import Any
 from skill_batch.airflow_private.api_server import clears_of
 from skill_batch.board.airflow_api import BOARD_NOTE
 
-# A line names this many instances, and counts the others.
+# A line names this many instances.
 _NAMED = 5
 
 

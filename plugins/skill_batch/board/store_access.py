@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-# A request waits this long for its turn, and its work may last this long. Work that hangs keeps its thread and its place until the store
-# answers.
+# A request waits this long for its turn, and its work may last this long. Hanging work keeps its place until the store answers.
 MOST_AT_ONCE = 2
 WAIT_SECONDS = 2.0
 WORK_SECONDS = 10.0

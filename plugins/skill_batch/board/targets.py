@@ -53,8 +53,7 @@ _AGAIN = "対象を確かめて、もう一度「実行する」を押してく�
 class Targets:
     """The selection of a dialog's values. ``rows`` are the first of ``total`` rows; their ``kind`` determines the columns.
 
-    ``lines`` are all of them as texts. The dialog sends them back, and the run compares them with its targets. ``open_items``: the
-    open items of a single tenant, by field that accepts them.
+    ``lines`` are all rows as texts, which the run compares with its targets. ``open_items``: a single tenant's open items, by field.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -145,7 +144,6 @@ def _described(
 
 
 def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any]) -> list[str]:
-    """The ids of the named tenants, including deleted tenants that still have invoices."""
     names = [name for name in values.get("tenants", ()) if not has_control_characters(name)]
     tenant_ids = tenant_ids_of(connection, names)
     if action.operation and action.operation.takes_former and names:
@@ -161,7 +159,6 @@ def _named(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with ``status_name`` and ``channel_name`` as words; the dialog translates them."""
     return {
         **row,
         "status_name": ALL_STATES.get(row.get("status", ""), row.get("status")),
@@ -170,7 +167,6 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _month(given: str | None, today: date) -> date:
-    """A day of the form's month, or of the previous month. The operation has the same rule."""
     try:
         return date.fromisoformat(plain(given or ""))
     except ValueError:

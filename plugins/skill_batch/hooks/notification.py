@@ -40,10 +40,9 @@ _SEND_SECONDS = 120
 class NotificationHook(BaseHook, Notifications):
     """Sends messages by e-mail, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
 
-    The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. It claims a
-    message before it sends it, and sends each ``dedupe_key`` once per tenant. It does not resend a message with an ambiguous answer.
-    BATCH-019-02 retries messages that cannot be sent now, every hour. The tenants' credentials are rows of SYS_IntegrationConfig; the
-    mail server is the connection ``skill_batch_smtp``. The batches use this hook, too.
+    The hook writes a message to the outbox and sends it with row-level security and the rules of BATCH-019-01. Each ``dedupe_key`` is
+    sent once per tenant. Messages with an ambiguous answer are not sent again. BATCH-019-02 retries messages that cannot be sent now,
+    every hour. The tenants' credentials are rows of SYS_IntegrationConfig; the mail server is the connection ``skill_batch_smtp``.
 
     .. code-block:: python
 

@@ -17,7 +17,7 @@ from skill_batch.notifiers.mail_addresses import MAIL_POLICY
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 
-# An alert lists this many tenants and counts the others.
+# An alert lists this many tenants.
 LISTED_TENANTS = 10
 
 # Slack rejects headers over 150 characters, sections over 3,000, more than 50 blocks, and about 13,200 characters in all.
@@ -26,7 +26,6 @@ _SECTION_LIMIT = 2_900
 _MOST_BLOCKS = 50
 _BLOCKS_LIMIT = 12_000
 
-# Marks a shortened text.
 SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 _REASON_LIMIT = 200
 
@@ -138,7 +137,6 @@ def _plain_text(text: str) -> dict[str, Any]:
 
 
 def _labelled(line: str) -> tuple[str, str]:
-    """A line's label with its colon (may be empty), and the rest."""
     label = _LABEL.match(line)
     return (label[0], line[label.end() :]) if label else ("", line)
 

@@ -1,6 +1,6 @@
 """The kinds of alerts about runs, by their title. The table of docs/operate/night.md is generated from them.
 
-The scheduler and the triggerer import this module, on some platforms without ``include``.
+The scheduler and the triggerer import this module, sometimes without ``include``.
 """
 
 from __future__ import annotations

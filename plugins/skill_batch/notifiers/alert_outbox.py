@@ -2,11 +2,10 @@
 
 ``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key
 is not sent again. If a channel rejects an alert, the next run of any batch sends it. If the database is down, the alert is sent
-without this protection. If that fails too, it is only in the log, at ERROR. If it is unknown whether an alert arrived (no answer, a
-killed process), it is sent once more and marked as a repeat: two alerts are better than none. No function raises an error, so alerts
-do not affect a batch's outcome.
+without this protection. If that fails too, it is only in the log, at ERROR. If it may have arrived (no answer, a killed process), it
+is sent once more, marked as a repeat. No function raises an error, so alerts do not affect a batch's outcome.
 
-The triggerer imports this module, on some platforms without ``include``. Callers pass the connections as ``Channels``.
+The triggerer imports this module, sometimes without ``include``. Callers pass the connections as ``Channels``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 Message = Alert | RunReport
 
-# The timeout for connecting to the database.
 _CONNECT_SECONDS = 10
 # Longer than all timeouts of a channel. After the lease, the process that claimed the alert is dead.
 _LEASE_SECONDS = 60
@@ -217,7 +215,6 @@ def _deliver(message: Message, key: str, name: str, channels: Channels) -> None:
 
 
 def _record(database: psycopg.Connection | None, statement: LiteralString, /, **parameters: object) -> bool:
-    """Record the outcome of an attempt. Returns True if the alert waits for another attempt."""
     import psycopg
 
     if database is None:

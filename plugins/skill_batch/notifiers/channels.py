@@ -1,6 +1,6 @@
-"""The operators' channels: their connections, and how to send an alert by Slack and e-mail.
+"""The operators' channels: connections, and sending by Slack and e-mail.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations

@@ -37,9 +37,8 @@ log = logging.getLogger(__name__)
 
 
 class _RunAlert(BaseNotifier, ABC):
-    """The base of both alerts. Sends nothing about a run that ended in time, or whose failure alert was sent.
-
-    A cleared run has its full time limit again, but Airflow does not move its deadline. So the alert waits here until then.
+    """The base of both alerts. Sends nothing about a run that ended in time, or whose failure alert was sent. Airflow does not move a
+    cleared run's deadline, so the alert waits here until the new limit.
     """
 
     # The first part of the alert's key, and the run states in which no alert is sent.
@@ -173,7 +172,6 @@ class SlowRunAlert(_RunAlert):
 
 
 def _history(batch_id: str, run_id: str, channels: Channels) -> list[Decimal]:
-    """The durations of earlier runs in seconds; empty if they cannot be read."""
     import psycopg
 
     with open_database(channels.database) as database:

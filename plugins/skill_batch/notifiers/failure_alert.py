@@ -57,7 +57,6 @@ _RUN_REASON_LIMIT = 1_000
 # The task that closes a run, without its group. If it is cleared, it reports the failed tenants.
 _LAST_TASK = "close_run"
 
-# The task that announces a complete run to other teams' DAGs, without its group.
 ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
@@ -72,7 +71,7 @@ _KILLED_OR_MARKED = (
 class FailureAlert(BaseNotifier):
     """The alert about a failed attempt of a run. It is sent once per attempt, not per tenant or retry.
 
-    Source of the text: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
+    Source: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
 
     :param severity: the urgency: the name of an ``include.skillreport.core.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
@@ -122,8 +121,7 @@ class FailureAlert(BaseNotifier):
         self.log.error("%s", alert.as_text())
         is_sent = send_alert(alert, key, channels)
         # For a killed worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The
-        # callback would hang until the DAG processor kills it, with the next callbacks of this file. The alert's key prevents a second
-        # alert.
+        # callback would hang until the DAG processor kills it, with this file's next callbacks. The alert's key prevents a second alert.
         if is_sent and error is not None:
             self._mark_reported(context, error)
 
@@ -264,7 +262,6 @@ class FailureAlert(BaseNotifier):
         return address_to(user, alert)
 
     def _failures_of(self, result: Any) -> list[tuple[str, str]]:
-        """The codes of the failures with what failed, in the order of the errors."""
         codes = dict.fromkeys(code for tenant in result.failed_tenants for code in tenant.error_codes)
         failures = [(code, f"失敗したテナントの {self.mapped_task} だけ") for code in codes]
         # A clear of the tenants' instances also clears the other failed tasks.
@@ -330,7 +327,6 @@ def attempt_of(context: Context) -> int:
 
 
 def _succeeded(result: RecordedResult) -> str:
-    """The line that no tenant failed, for the alert about a killed ``close_run``."""
     remark = (
         f"記録された理由: {shorten(result.recorded_reason)}"
         if result.recorded_reason
@@ -350,7 +346,6 @@ def _reason(error: Any) -> str:
 
 
 def _errors(result: Any) -> list[str]:
-    """What failed: tenants, a step, and problems of the entire run."""
     errors = [result.error] if result.error else []
     errors = [
         shorten(error, _RUN_REASON_LIMIT) for error in (*errors, *(each.text for each in result.problems))

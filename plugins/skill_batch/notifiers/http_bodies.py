@@ -31,7 +31,6 @@ _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "war
 _TEAMS_LIMIT = 28_672 - 1_024
 _LONGEST_LINE = 1_000
 _MOST_LINES = 256
-# The characters that Teams interprets as Markdown.
 _MARKDOWN = frozenset("\\`*_[]()#+-!|~<>")
 
 
@@ -94,8 +93,8 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
 
 
 def teams_body(message: Alert | RunReport) -> bytes:
-    """An Adaptive Card for a Teams workflow. It has text blocks only: webhooks have rejected text runs (microsoft/AdaptiveCards, issue
-    8804), and Teams interprets no Markdown in text blocks.
+    """An Adaptive Card for a Teams workflow. It has only text blocks, without Markdown: webhooks have rejected text runs
+    (microsoft/AdaptiveCards, issue 8804).
     """
     links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
     title = _text_block(shorten(message.title, _LONGEST_LINE)) | {"weight": "Bolder", "size": "Medium"}
@@ -127,7 +126,6 @@ def _largest(body_of: Callable[[int], T], is_small_enough: Callable[[T], bool]) 
 
 
 def _first(lines: Sequence[str], most: int) -> list[str]:
-    """The first lines, shortened, and a line that counts the others."""
     shown = [shorten(line, _LONGEST_LINE) for line in lines[:most]]
     return shown if len(lines) <= most else [*shown, SHORTENED]
 
@@ -156,7 +154,6 @@ def _report_links(report: RunReport) -> Links:
 
 
 def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links with an absolute URL. The services reject others."""
     return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
 
 

@@ -1,6 +1,6 @@
 """The operators' HTTP channel: the optional connection ``skill_batch_alert_http``, used with the HTTP provider's hook.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _wrong(name: str, value: object, allowed: object) -> str:
 def _session(connection: Connection, base: str) -> requests.Session:
     """The session of the HTTP provider's hook, with the proxies, certificates and headers of the connection's extra.
 
-    The hook gets a connection without login and password, because it would send the signature's key as the password of HTTP Basic.
+    The hook gets no login and password, because it would send the signature's key in HTTP Basic.
     """
     from airflow.providers.http.hooks.http import HttpHook
     from airflow.sdk import Connection as NewConnection
@@ -198,7 +198,6 @@ def _session(connection: Connection, base: str) -> requests.Session:
 
 
 def _post(request: _Request, session: requests.Session) -> tuple[int, Any]:
-    """The answer's status and headers. Does not read its body or follow a redirect."""
     import requests
 
     url = f"{request.base.rstrip('/')}/{request.path.lstrip('/')}"

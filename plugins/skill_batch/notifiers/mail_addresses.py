@@ -1,7 +1,7 @@
 """Parses the sender and the recipients of an alert by e-mail, and writes them into headers.
 
-The rule is the same as in ``include.skillreport.messaging.channels.email.sender_address``, which explains why it differs from the
-standard library. A test compares both. The triggerer imports this module, on some platforms without ``include``.
+The rule of ``include.skillreport.messaging.channels.email.sender_address``, which explains it, applies here, too. A test compares
+both. The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations

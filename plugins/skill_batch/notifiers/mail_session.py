@@ -1,7 +1,7 @@
 """A session with the operators' mail server: TLS, and the login by password or OAuth 2 token (SASL XOAUTH2).
 
-The triggerer imports this module, on some platforms without ``include``. So it parses the extra itself, as ``skill_batch.network``
-does; a test compares the two.
+The triggerer imports this module, sometimes without ``include``. So it parses the extra itself, as ``skill_batch.network`` does; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ TIMEOUT_SECONDS = 10
 
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
 _MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
-# The maximum size of the token server's answer in bytes.
 _LONGEST_ANSWER = 64 * 1024
 _ENCRYPTED_OR_LOCAL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
@@ -59,8 +58,8 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
         if token:
             response = f"user={connection.login or user}\x01auth=Bearer {token}\x01\x01"
             server.ehlo_or_helo_if_needed()
-            # The token has its own line, because many servers read shorter commands only (RFC 4954, section 4: 512 octets). The server
-            # explains a rejection in a second challenge. The answer to it is empty.
+            # The token has its own line, because many servers read shorter commands only (RFC 4954, section 4: 512 octets). After a
+            # rejection, the server explains it in a second challenge, which is answered empty.
             server.auth(
                 "XOAUTH2", lambda challenge=None: "" if challenge else response, initial_response_ok=False
             )
@@ -96,7 +95,6 @@ def token_request(conn_id: str, extra: Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def _access_token(conn_id: str, extra: Mapping[str, Any]) -> str:
-    """The token; empty for a login by password."""
     import urllib.request
 
     request = token_request(conn_id, extra)

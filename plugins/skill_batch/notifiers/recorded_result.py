@@ -43,7 +43,6 @@ class RecordedResult:
     recorded_reason: str | None = None
     # Always empty, because only ``close_run`` determines the problems of the entire run.
     problems: tuple[()] = ()
-    # ``include.skillreport.core.failure_kinds.NO_RESULT``
     error_code: str = "NO_RESULT"
 
     @property

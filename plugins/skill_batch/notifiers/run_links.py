@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-# The URL prefix of the operators' board on the API server.
 BOARD_PREFIX = "/skill-batch-board"
 
 # An environment variable of all Airflow processes: the address of a documentation site outside the board.
@@ -15,7 +14,6 @@ SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 # The documentation site. `make docs` builds it, the wheel contains it, and the board shows it below /help.
 SITE = Path(__file__).resolve().parents[1] / "board" / "site"
 
-# The documentation page that operators open first.
 NIGHT = "operate/night"
 
 # The base of Airflow's own links if `[api] base_url` is not set.

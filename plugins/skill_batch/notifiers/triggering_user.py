@@ -1,10 +1,10 @@
 """The user who triggered a dry run or an operation. This user gets its alerts instead of the operators.
 
 Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects an e-mail address only
-through the extra of ``skill_batch_alert_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in
-which a user name may itself be the address.
+through the extra of ``skill_batch_alert_email``: ``people`` maps names to addresses, and ``people_domains`` lists domains in which the
+name may be the address.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The severity of an alert to a user.
 _SEVERITY = "MEDIUM"
 
 # Airflow's user names have up to 512 characters.
@@ -45,7 +44,7 @@ class TriggeringUser:
 def triggering_user(name: str | None, *, is_dry_run: bool, is_operation: bool) -> TriggeringUser | None:
     """The user who gets the alerts of a run; None: the operators.
 
-    The operators get the alerts of scheduled runs, of real runs of a batch, and of runs without a known user.
+    The operators get the alerts of scheduled and real runs of a batch, and of runs without a known user.
     """
     if not name or not name.strip() or not (is_dry_run or is_operation):
         return None
@@ -97,11 +96,9 @@ def _is_address(value: object) -> bool:
 
 
 def _domains(value: object) -> set[str]:
-    """The domains in lower case, from a list or from a text with commas."""
     domains = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     return {str(domain).strip().lower() for domain in domains}
 
 
 def _shown(name: str) -> str:
-    """The name in one line, without control characters and characters that change the writing direction."""
     return shorten("".join(letter if letter.isprintable() else " " for letter in name), _LONGEST_SHOWN_NAME)

@@ -110,7 +110,7 @@ class UnreportedRunAlert(BaseNotifier):
     def _failed_tasks(self, context: Context) -> list[str]:
         """The ids of the failed tasks; a mapped instance's id ends with its index.
 
-        If an operator cleared all of them, returns the task that failed last.
+        If all were cleared, returns the task that failed last.
         """
         failed: list[str] = []
         try:
@@ -123,7 +123,6 @@ class UnreportedRunAlert(BaseNotifier):
         return failed or ([context["ti"].task_id] if is_last_failed else [])
 
     def _marked_kind(self, context: Context, tasks: Sequence[str]) -> str | None:
-        """The kind of failure that a task pushed when it sent its alert; empty without a mark, None if unknown."""
         try:
             kinds = (
                 reported_kind(context["ti"], name, attempt_of(context))

@@ -1,4 +1,4 @@
-"""The accountant's actions on a month's invoices: each with its fields, its effect and its work.
+"""The accountant's actions on a month's invoices.
 
 DAG files import the actions, so they import the database driver only when they run. Only tasks import ``entered``.
 """

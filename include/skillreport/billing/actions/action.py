@@ -82,7 +82,7 @@ class Desk:
         return invoice_of_month(self.connection, tenant_id, self.period)
 
     def done(self, what: DoneByRun, tenant_id: str) -> list[dict[str, Any]]:
-        """The run's earlier work in the tenant's month (``done_by_run``). A second attempt changes nothing."""
+        """The run's earlier work in the tenant's month (``done_by_run``). A retry changes nothing."""
         from include.skillreport.billing.ledger.stored_invoice import done_by_run
 
         return done_by_run(self.connection, what, tenant_id, self.period, self.run.execution_id)

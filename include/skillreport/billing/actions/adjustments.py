@@ -53,7 +53,7 @@ class FeeDifference(PaymentAction):
         return (live.opened(-fee_amount(live.stored, self.fee_amount, live.fee_tolerance)),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Record the fee that the payer's bank kept. A second attempt of the run changes nothing."""
+        """Record the fee that the payer's bank kept. A retry changes nothing."""
         from include.skillreport.billing.ledger.adjustments import record_fee
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.receivables.adjustment import Contra
@@ -114,7 +114,7 @@ class WriteOff(PaymentAction):
         return Entry(amount, stored.invoice.period_start, rate=yen_per_unit(stored.inputs))
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Write off the invoice's open amount or a part of it, or let it wait. A second attempt of the run changes nothing."""
+        """Write off the invoice's open amount or a part of it, or let it wait. A retry changes nothing."""
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.ledger.waiting_write_offs import write_off_or_wait
         from include.skillreport.core.execution.batch import UnitResult
@@ -162,7 +162,7 @@ class TakeBackAdjustment(PaymentAction):
         return (live.opened(left),) if left else ()
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""
+        """Take back the invoice's fees or its write-off, on the day of the run. A retry changes nothing."""
         from include.skillreport.billing.ledger.adjustments import take_back
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.ledger.waiting_write_offs import withdraw_write_off

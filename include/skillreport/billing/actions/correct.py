@@ -185,7 +185,7 @@ class Correct(TenantAction):
         return f"訂正は承認待ちです。{approver_words(setting)}「送付する」を使うまで、訂正の通知も督促も送りません"
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Take the entered values, and create a corrected document. A second attempt of the run changes nothing.
+        """Take the entered values, and create a corrected document. A retry changes nothing.
 
         This instance has no values before they are taken.
         """

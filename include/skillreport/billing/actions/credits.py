@@ -79,7 +79,7 @@ class DropCredit(TenantAction):
     reason: Reason
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Drop the waiting credit notes about the month's invoice. A second attempt of the run changes nothing."""
+        """Drop the waiting credit notes about the month's invoice. A retry changes nothing."""
         from include.skillreport.billing.ledger.entries import credit_text
         from include.skillreport.billing.ledger.waiting_credits import drop_credits
         from include.skillreport.core.execution.batch import UnitResult

@@ -1,6 +1,6 @@
 """Personal values of an operation. Users enter them on the board, and the run's conf has a token (``ENTRY``) in their place.
 
-Every viewer of Airflow can read a run's conf, options and results, so these must not have the values.
+Viewers of Airflow can read a run's conf, options and results.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Work
 from include.skillreport.core.form import ENTRY, Operation, OperationForm, is_empty
 
-# The fields in the conf of such a run.
 IN_CONF = ("operation", "tenants", "business_date", "dry_run", SHOWN)
 
 
 def entry_options(operation: type[Operation], request: Request, where: str) -> dict[str, Any]:
-    """The options of a run with personal values: the operation, its tenants and the token. ``where``: the place to enter the values.
+    """The options of a run with personal values: operation, tenants and token. ``where``: the place to enter the values.
 
     :raises ParameterError: the conf has no token, or personal values, or no tenant.
     """

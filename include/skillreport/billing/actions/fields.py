@@ -23,7 +23,6 @@ from include.skillreport.core.form import (
     ReasonField,
 )
 
-# The object store's folder for payment files.
 PAYMENTS = "payments"
 
 # A credited line: 2=1500 (amount) or 2=3x (quantity).

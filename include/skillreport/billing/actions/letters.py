@@ -50,7 +50,7 @@ class StopLetter(LetterAction):
     outcome = "letter_stopped"
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
-        """Stop the letter."""
+        """Stop the e-mail."""
         from include.skillreport.billing.ledger.letters import stop_letter
 
         return stop_letter(desk.connection, stored, decision)

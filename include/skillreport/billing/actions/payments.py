@@ -316,7 +316,6 @@ class ImportPayments(Action):
                 f"入金ファイル '{self.payment_file}' が、この実行を始めたあとに変わりました。"
                 f"操作「{self.title}」をもう一度実行してください。"
             )
-        # Row-level security shows only these tenants' invoices.
         payables = find_payables(desk.connection, {row.payment.number for row in rows})
         of_tenant: dict[str, list[Payment]] = {tenant_id: [] for tenant_id in desk.work.tenant_ids}
         for row in rows:

@@ -127,7 +127,6 @@ class Approve(SettleAction):
         ]
 
     def _with_credits(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval, including the waiting credit notes and write-off of a final invoice."""
         outcomes = {outcome.unit_id: outcome for outcome in settled}
         for tenant_id in desk.work.tenant_ids:
             found = [_approved(approve, desk, tenant_id) for approve in (approve_write_off, approve_credits)]
@@ -152,7 +151,7 @@ def _approved(
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The tenant's outcome with the details and notes of all. It is a failure if one of them is."""
+    """The tenant's joined outcome. It is a failure if one of them is."""
     from include.skillreport.core.execution.batch import UnitFailure
 
     details = {name: value for each in outcomes for name, value in each.details.items()}
@@ -188,7 +187,7 @@ class BillAgain(SettleAction):
 
 
 def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
-    """Issue the waiting credit notes about the month's invoice; None if there are none, and an earlier attempt issued none.
+    """Issue the waiting credit notes about the month's invoice; None if there were none.
 
     :raises BillingError: this user entered them, one was entered after this run was opened, or the invoice has changed.
     """

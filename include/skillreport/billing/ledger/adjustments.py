@@ -1,6 +1,6 @@
 """Adjustments of receivables in the database: fees, write-offs and recoveries. Each is recorded once and never changes.
 
-Functions run in the caller's transaction, in the context of its tenants. They lock the invoice, as payments and credit notes do.
+Functions run in the caller's tenant transaction. They lock the invoice, as payments and credit notes do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The error codes for an adjustment that another run has recorded.
 _SAME_ENTERED = {
     AdjustmentKind.FEE: "SAME_FEE_ENTERED",
     AdjustmentKind.WRITE_OFF: "SAME_WRITE_OFF_ENTERED",
@@ -59,7 +58,7 @@ def record_fee(
 ) -> Adjustment:
     """Record the fee that the payer's bank kept, up to the open amount. None: all of it, if ``fee_tolerance`` allows it.
 
-    A second attempt of the same run returns the recorded fee.
+    A retry returns the recorded fee.
     :raises BillingError: the invoice is not open or has no payment, the amount or the day is impossible, or another run has recorded
         the same fee of the same day.
     """
@@ -89,7 +88,7 @@ def record_write_off(
     *,
     today: date,
 ) -> Adjustment:
-    """Write off an amount; None: all that is open. A second attempt of the same run returns the recorded write-off.
+    """Write off an amount; None: all that is open. A retry returns the recorded write-off.
 
     :raises BillingError: the amount exceeds the open one, the day is impossible, or another run has written off the same amount on
         that day.
@@ -120,7 +119,7 @@ def take_back(
     *,
     today: date,
 ) -> list[Adjustment]:
-    """Take back all fees, or the write-off, of an invoice. A second attempt of the same run returns the recorded result.
+    """Take back all fees, or the write-off, of an invoice. A retry returns the recorded result.
 
     :raises BillingError: there is none, a part of the write-off was recovered, or the day is impossible.
     """

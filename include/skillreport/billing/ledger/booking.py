@@ -1,6 +1,6 @@
-"""Support for entries of the books: a lock against closing the month, and the yen of an invoice in the books.
+"""The lock against closing months during entries, and the yen of an invoice in the books.
 
-Functions run in the caller's transaction, in the context of its tenants.
+Functions run in the caller's tenant transaction.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def open_yen(connection: psycopg.Connection, stored: StoredInvoice) -> Decimal:
 def yen_of_payment(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> Decimal:
     """The yen of a payment or a refund of the locked invoice, at the invoice's rate.
 
-    The remaining amount keeps its yen, so the payment of the entire open amount takes all its yen.
+    The payment of the entire open amount takes all its yen.
     """
     if payment.currency == YEN:
         return payment.amount

@@ -41,7 +41,7 @@ from include.skillreport.core.errors import ParameterError
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# An arbitrary number, unique among this product's locks.
+# Unique among this product's locks.
 _CONTRACTS_LOCK = 7_018_022
 
 # A change waits this long for a second user.
@@ -187,8 +187,8 @@ def unusable_contracts(name: str, problems: Sequence[CellProblem]) -> ParameterE
 def apply_waiting(
     platform: psycopg.Connection, change_id: str, approver: Approver, execution_id: str, code: str
 ) -> tuple[str | None, Sequence[str]]:
-    """Apply a waiting change of the tenant with this code. Returns the reason why it is impossible, as the rest of a sentence, or None;
-    and the invoices with the former rate, as in ``Recorded``.
+    """Apply a waiting change of the tenant with this code. Returns why it is impossible (the rest of a sentence) or None, and the
+    ``invoices`` of ``Recorded``.
 
     The transaction has locked the contracts.
     """
@@ -402,14 +402,12 @@ def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[
 def _former(
     change: RowChange, before: Mapping[str, BillingContact], after: Mapping[str, BillingContact]
 ) -> list[str]:
-    """The addresses that no longer get e-mails of the change's tenant."""
     if change.kind is not PROFILE or change.owner not in before:
         return []
     return before[change.owner].missing_in(after[change.owner])
 
 
 def _stored(part: Mapping[str, Any]) -> RowChange:
-    """A recorded change. Its values are JSON values."""
     kind = KINDS[part["kind"]]
     owner = part.get("owner") or part["tenant_id"] or (part["after"] or part["before"])[kind.owner]
     before, after = (

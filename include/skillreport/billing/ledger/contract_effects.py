@@ -37,7 +37,6 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The columns of a profile that documents show.
 _PRINTED = frozenset(
     {"recipient_name", "department", "honorific", "postal_code", "address", "country", "language"}
 )
@@ -78,10 +77,7 @@ def tell_former_recipients(
 
 
 class InvoiceComparison:
-    """Compares final invoices with the present contracts. Writes nothing.
-
-    The accounts of a month are read once for all of the transaction's tenants.
-    """
+    """Compares final invoices with the present contracts. The accounts of a month are read once for all of the transaction's tenants."""
 
     def __init__(self, connection: psycopg.Connection, terms: Terms, today: date) -> None:
         self._connection, self._terms, self._today = connection, terms, today

@@ -1,7 +1,7 @@
 """Invoices from before this schema existed: their months stay billed, and new numbers start above theirs.
 
-A recreated schema has no invoices, but the application's table and the object store still have them. Numbers are recognised by their
-form, because others may edit that table.
+After the schema is recreated, only the application's table and the object store have them. Numbers are recognised by form, because
+others may edit that table.
 """
 
 from __future__ import annotations

@@ -137,8 +137,7 @@ def withdraw_entries(
     person: str = "",
 ) -> list[dict[str, Any]]:
     """Withdraw waiting entries (``second_person.WAITING_KINDS``) of any author: credit notes and write-offs by the id of the invoice, and
-    lines even if they do not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries
-    change.
+    lines even if they do not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction holds their locks.
     """
     values = {"reason": reason, "execution_id": execution_id, "person": person}
     return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)
@@ -210,7 +209,7 @@ def credit_text(row: Mapping[str, Any]) -> str:
 def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime | None:
     """The time at which a run was first opened, regardless of later clears; None if there is no such run.
 
-    Its user approves only earlier entries, because the user who clears it later is unknown.
+    Its user approves only earlier entries, because later clears have an unknown user.
     """
     opened: datetime | None = _SQL.row(connection, "first_opened", execution_id=execution_id)[0]
     return opened

@@ -47,7 +47,7 @@ def enter_line(
     """Enter a line for the month of its date. Returns warnings: it waits for another user's approval, its month is closed, or
     (``REMOVED``) it is not entered again.
 
-    A line of a closed month is billed with 「請求のやり直し（新番号）」. A second attempt of the same run changes nothing.
+    A line of a closed month is billed with 「請求のやり直し（新番号）」. A retry changes nothing.
 
     :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, another
         run has entered the same line, or the customer cannot read it.
@@ -100,7 +100,7 @@ def remove_line(
 ) -> ExtraCharge:
     """Remove the line with this description or id, and on this day if given. Returns the line.
 
-    A second attempt of the same run returns the line that the first attempt removed.
+    A retry returns the same line.
     :raises BillingError: there is no such line, there are several, or a final invoice has it.
     """
     for row in _SQL.rows(connection, "removed_lines", tenant_id=tenant_id, execution_id=execution_id):
@@ -173,7 +173,7 @@ def carry_difference(
 ) -> list[ExtraCharge]:
     """Carry the difference of a final month into the next open month: one line per tax category. Returns the lines.
 
-    A second attempt of the same run returns the lines of the first. Two concurrent runs carry the difference only once.
+    A retry returns the same lines. Two concurrent runs carry the difference only once.
     :raises BillingError: there is no difference, the invoice has credit notes, the month can no longer be priced, or the two months
         differ in a tax rate or in whether prices include tax.
     """

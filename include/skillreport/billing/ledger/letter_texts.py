@@ -131,8 +131,7 @@ def _with_file(
 ) -> LetterTexts:
     """The e-mail with these parts, and with the text about its PDF.
 
-    E-mails never contain the bank account, so that recipients do not get used to it and trust a forgery. They name the document with
-    it.
+    E-mails name no bank account, so that recipients do not trust a forgery. They name the document with it.
     """
     texts = _TEXTS[document.language]
     subject, signature = texts[f"{kind}_subject"].format(**values), texts["signature"].format(**values)

@@ -1,8 +1,7 @@
 """Letters: the e-mails to a tenant's billing contact about invoices, credit notes and voids, with their files.
 
 A letter is a row of ``HIS_NotificationLog``, written in its document's transaction; BATCH-019-01 sends it. If an invoice is voided or
-credited while its letter waits, the letter is withdrawn. Then there is no letter about the void, and the letter about the credit note
-says so.
+credited while its letter waits, the letter is withdrawn. A void then has no letter, and the credit note's letter says so.
 """
 
 from __future__ import annotations
@@ -344,7 +343,7 @@ def letter_rows(
     largest: int = 0,
 ) -> list[dict[str, Any]]:
     """A letter and its copies for ``insert_letters``. A letter with a PDF waits for the file, unless its hash and size in bytes are
-    known; up to ``largest`` bytes it is attached. The copies have the same file.
+    known. Up to ``largest`` bytes, the file is attached.
     """
     kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
     rows = [

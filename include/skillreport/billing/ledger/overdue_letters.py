@@ -55,11 +55,11 @@ def queue_reminders(
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
     There is none about a rest that may be the bank's fee (``fee_tolerance``).
 
-    An invoice gets a problem instead of a reminder if the tenant's overpaid invoices of the same currency cover it, its e-mail is
-    stopped, or an unconfirmed transfer may have paid it (``reminder_holds``).
+    An invoice gets a problem instead if the tenant's overpaid invoices of the same currency cover it, its e-mail is stopped, or an
+    unconfirmed transfer may have paid it (``reminder_holds``).
 
-    With sample terms, or without a payment source, none is queued. The invoices stay locked until the transaction ends, so that a
-    concurrent payment either prevents its reminder or withdraws it.
+    With sample terms, or without a payment source, none is queued. The invoices stay locked, so that a concurrent payment either
+    prevents its reminder or withdraws it.
     """
     if not _sends_reminders(terms):
         return []

@@ -1,7 +1,7 @@
 """Payments and refunds in the database: each is recorded once, and can be reversed or moved.
 
 If an invoice's payments and credit notes reach its total, the application's row becomes PAID. Payments lock the invoice, as voids and
-credit notes do. Functions run in the caller's transaction, in the context of its tenants, unless they say otherwise.
+credit notes do. Functions run in the caller's tenant transaction, unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def reverse_payment(
     reversed_by: str,
     execution_id: str,
 ) -> RecordedPayment:
-    """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
+    """Reverse the payment or refund of the tenant's month with this reference. A retry changes nothing.
 
     ``number`` selects the invoice if several of the month have the reference.
     :raises BillingError: there is no such payment, there are several, another run has reversed it, its money was refunded, or the
@@ -215,8 +215,8 @@ def move_payment(
 ) -> tuple[RecordedPayment, RecordedPayment]:
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    With ``amount``, only this part moves, and the rest is recorded again for its invoice as ``reference-2``. Day, method and reference
-    stay. A second attempt of the same run changes nothing. ``application_pays``: as in ``record_payments``.
+    With ``amount``, only this part moves, and the rest is recorded again as ``reference-2``. Day, method and reference stay. A retry
+    changes nothing. ``application_pays``: as in ``record_payments``.
     :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
         application's own payment may be moved.
     """

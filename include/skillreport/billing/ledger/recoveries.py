@@ -94,8 +94,8 @@ def take_back_adjustments(
 ) -> None:
     """Take back the adjustments of a reversed payment: the recovery of a write-off, and the fee of a bank transfer.
 
-    They are booked like the reversal: on its day if the payment's month is closed, otherwise on their own day. Fees that a user has
-    already taken back do not change.
+    They are booked like the reversal: on its day if the payment's month is closed, otherwise on their own day. Fees that were already
+    taken back do not change.
     """
     rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
     if sum((row["amount"] for row in rows), Decimal(0)):

@@ -1,4 +1,4 @@
-"""Payments that may already be recorded. Functions run in the caller's transaction, in the context of its tenants."""
+"""Payments that may already be recorded. Functions run in the caller's tenant transaction."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Settles a month: prices each tenant's invoice, saves it as a draft, and finalises it.
 
 Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one
-live invoice per tenant and month (a unique key), numbers without a gap, and that final invoices never change (a trigger). So two
-concurrent runs produce one set of invoices.
+live invoice per tenant and month, numbers without a gap, and unchanging final invoices. So two concurrent runs produce one set of
+invoices.
 
 With a sample price list or issuer, only drafts are written, without numbers, application rows and e-mails.
 """
@@ -267,7 +267,7 @@ def _void_replaced(
 ) -> tuple[set[str], dict[str, TenantSettlement]]:
     """Void the issued invoices that drafts replace. Returns the voided ids, and a failure per tenant whose invoice was not voided.
 
-    The e-mail about a new invoice names the replaced one. If the new total is 0, there is no such e-mail.
+    The e-mail about a new invoice names the replaced one; there is none for a total of 0.
     """
     replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
     zero_totals = {draft.account.tenant_id for draft in drafts if not draft.invoice.total}
@@ -335,7 +335,7 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
     """The settlement of a closed month; None if the month is open, or ``bills_again`` opens it.
 
     A month is closed if its invoice was voided, or credited in full, because the customer does not owe it. A user who wants an invoice
-    now gets a failure. A run that opened the month does not open it again.
+    now gets a failure. A run opens a month only once.
     """
     has_billed = instructions.resumable and instructions.actor in account.former_runs
     if instructions.bills_again and not has_billed:
@@ -380,7 +380,6 @@ def _draft(
 
 
 def _obstacle(draft: InvoiceDraft, period: Period) -> TenantSettlement | None:
-    """The settlement of a draft that cannot be finalised now: it is a sample, rejected, or waits for an approval."""
     account = draft.account
     if draft.sample_notes:
         return TenantSettlement(

@@ -36,7 +36,6 @@ _SQL = Statements(Path(__file__).parents[1])
 
 METHOD = "銀行振込"
 
-# Warnings for the accountant by tenant.
 Remarks = defaultdict[str, list[str]]
 
 
@@ -108,7 +107,7 @@ def record_automatic(
 def record_confirmed(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
 ) -> Remarks:
-    """Record parts of transfers that a user confirmed. Returns warnings. A second attempt changes nothing.
+    """Record parts of transfers that a user confirmed. Returns warnings. A retry changes nothing.
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """

@@ -100,8 +100,8 @@ def store_file(
 ) -> int:
     """Store a file and its transfers in one transaction. Returns the number of new transfers.
 
-    The payer to one of ``virtual_accounts`` is identified by this account, not by name. ``run_on`` is the run's day (Asia/Tokyo). A
-    file that another run has just stored changes nothing.
+    Payers to ``virtual_accounts`` are identified by the account, not by name. ``run_on`` is the run's day (Asia/Tokyo). A file that is
+    already stored changes nothing.
     """
     transfers = identified(file.transfers)
     days = [transfer.booked_on for _, transfer in transfers]

@@ -1,6 +1,6 @@
 """Write-offs above a user's limit, which wait for another user's approval.
 
-Functions run in the caller's transaction, in the context of its tenants. An invoice has at most one waiting write-off.
+Functions run in the caller's tenant transaction. An invoice has at most one waiting write-off.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_off_or_wait(
 ) -> Adjustment | str:
     """Write off an amount (``record_write_off``), or let it wait. Returns the adjustment, or why it waits.
 
-    The transaction holds the locks of entries. A second attempt of the same run changes nothing.
+    The transaction holds the locks of entries. A retry changes nothing.
     :raises BillingError: as ``record_write_off``, or another write-off or a credit note of the invoice waits.
     """
     person, run = entered.entered_by, entered.execution_id
@@ -91,7 +91,7 @@ def approve_write_off(
     execution_id: str,
     today: date,
 ) -> Adjustment | None:
-    """Record the waiting write-off of an invoice as it was entered; None if there is none. A second attempt returns the recorded one.
+    """Record the waiting write-off of an invoice as it was entered; None if there is none. A retry returns the recorded one.
 
     :raises BillingError: the approver entered it, it was entered after the run was first opened, or the invoice has changed since.
     """
@@ -126,7 +126,7 @@ def approve_write_off(
 def withdraw_write_off(
     connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, person: str, execution_id: str
 ) -> bool:
-    """Withdraw the waiting write-off of an invoice. Returns True if there was one, even if an earlier attempt of the run withdrew it."""
+    """Withdraw the waiting write-off of an invoice. Returns True if there was one, even in an earlier attempt."""
     ids = [lock_invoice(connection, stored).invoice_id]
     known = _waiting(connection, stored, execution_id)
     if known and known["decided_in"] == execution_id:

@@ -4,8 +4,7 @@ SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
 -- Acts as batch_platform. The months of a run's documents, payments and adjustments, and the months in which the run reverses
--- entries. A run that was killed or failed after its commits has not written their months, so recent runs of this kind are
--- included.
+-- entries. Recent runs that were killed or failed after a commit are included, because their files are missing.
 WITH run AS (
     SELECT %(execution_id)s::text AS execution_id
     UNION ALL
@@ -109,8 +108,7 @@ ORDER BY log.started_at DESC;
 
 -- name: unsettled_tenants
 -- Acts as batch_platform. The tenants whose last outcome of the month is a failure, without a final invoice and without a held
--- draft. A void or a full credit closes the month, so it settles the tenant, too. Attempts that did not reach a tenant do not
--- count.
+-- draft. A void or a full credit also settles the tenant. Attempts that did not reach a tenant do not count.
 SELECT coalesce(tenant.tenant_code, last.tenant_id) AS tenant_code, coalesce(last.error_message, '') AS reason
 FROM (
     SELECT DISTINCT ON (outcome.tenant_id) outcome.tenant_id, outcome.status, outcome.error_message

@@ -1,7 +1,6 @@
 -- name: load_accounts
--- One row per tenant of the transaction: the account data for the month's invoice, the invoice of the month and the previous
--- total. Price list, usage days and metered amounts are read separately. Deleted tenants have no row, because their printed data
--- are gone.
+-- One row per tenant of the transaction: the account data for the month's invoice, the month's invoice and the previous total.
+-- Usage days and metered amounts are read separately. Deleted tenants have no row, because their printed data are gone.
 SELECT
     tenant.tenant_id,
     tenant.tenant_code,

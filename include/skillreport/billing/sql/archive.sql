@@ -42,7 +42,6 @@ SET sha256 = %(sha256)s, bytes = %(bytes)s, is_attached = %(bytes)s <= %(largest
 WHERE tenant_id = %(tenant_id)s AND notification_id = %(letter_id)s AND sha256 IS null;
 
 -- name: sample_drafts
--- The draft of a tenant's month, if its total is not zero.
 SELECT invoice_id, content, number, issued_on, due_on
 FROM batch.invoice
 WHERE

@@ -35,8 +35,8 @@ WHERE
 ORDER BY number;
 
 -- name: names_of_letters
--- The name and language of e-mails to former addresses of the transaction's tenants. The name is the application's, so that
--- former recipients do not learn the name that was just entered.
+-- The name and language of e-mails to former addresses of the transaction's tenants. The application's name, so that former
+-- recipients do not learn the new one.
 SELECT
     tenant.tenant_id,
     coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name) AS name,
@@ -54,7 +54,7 @@ FROM batch.all_tenant;
 SELECT batch.take_entered_values(%(token)s, %(dag_id)s, %(operation)s, %(person)s, %(execution_id)s, %(usable)s);
 
 -- name: has_done
--- True if an earlier attempt of the run has done its step, even before the entire run was cleared and opened again.
+-- True if an earlier attempt of the run has done its step, even before the entire run was cleared.
 WITH attempt AS (
     SELECT execution_id
     FROM batch.execution_log
@@ -97,7 +97,7 @@ VALUES (
 );
 
 -- name: applied_changes
--- The changes that a run applied to the transaction's tenants, even before the entire run was cleared and opened again.
+-- The changes that a run applied to the transaction's tenants, even before the entire run was cleared.
 SELECT change_id, tenant_id, kind, before, after, changed, former_emails
 FROM batch.contract_change
 WHERE

@@ -1,6 +1,6 @@
 -- name: lock_tenants
 -- Transactions that take this lock for the same tenants wait for each other. The tenants share 64 locks, because PostgreSQL's
--- lock table has room for 64 per connection (max_locks_per_transaction), and a shard may be larger. The order prevents deadlocks.
+-- lock table has room for 64 per connection (max_locks_per_transaction). The order prevents deadlocks.
 SELECT
     CASE
         WHEN %(is_shared)s THEN pg_advisory_xact_lock_shared(%(lock)s, listed.number)
@@ -13,12 +13,10 @@ FROM (
 ) AS listed;
 
 -- name: entered_line
--- The line that a run entered.
 SELECT waits AND approved_by IS null AS waits FROM batch.extra_charge
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
 -- name: was_removed
--- True if the line that a run entered was removed.
 SELECT content ->> 'description' AS description FROM batch.extra_charge_removal
 WHERE tenant_id = %(tenant_id)s AND content ->> 'execution_id' = %(execution_id)s;
 
@@ -89,13 +87,11 @@ UPDATE batch.invoice SET content = %(content)s, execution_id = %(execution_id)s
 WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
 -- name: withdraw_credit
--- The waiting credit notes of these invoices.
 UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(execution_id)s
 WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = 'draft'
 RETURNING total, currency, credit_reason, entered_by;
 
 -- name: withdraw_write_off
--- The waiting write-offs of these invoices.
 UPDATE batch.waiting_write_off
 SET
     withdrawn_by = coalesce(nullif(%(person)s, ''), %(execution_id)s), decided_in = %(execution_id)s,

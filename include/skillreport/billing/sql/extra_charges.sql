@@ -97,7 +97,6 @@ WHERE
 RETURNING charged_on, description, entered_by;
 
 -- name: approve_lines
--- The lines of drafts that a user approved. A line is approved once.
 UPDATE batch.extra_charge
 SET approved_by = %(approved_by)s, approved_at = now()
 WHERE extra_charge_id = any(%(extra_charge_ids)s) AND approved_by IS null;

@@ -1,7 +1,7 @@
 -- name: write_host_billing
 -- The application's row of an invoice has the invoice's id. Timestamps are 00:00:00 of the Japanese date, as in SYS_TenantUsage.
--- The row becomes PAID when recorded payments have settled the invoice (marked_paid). The application's own PAID is never
--- overwritten. A draft that is voided before it has a row gets none.
+-- The row becomes PAID when recorded payments settle the invoice (marked_paid). The application's own PAID is never overwritten.
+-- A draft that is voided without a row gets none.
 INSERT INTO batch.tenant_billing AS billing (
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
     usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,

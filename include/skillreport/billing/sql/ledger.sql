@@ -11,8 +11,8 @@ LIMIT 1;
 SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 
 -- name: numbers_from_before
--- The numbers in the application's table; no row if an invoice of this schema has a number. One statement, so that an invoice
--- that another run issues now does not count as an earlier one.
+-- The numbers in the application's table; no row if an invoice of this schema has a number. One statement, to exclude invoices
+-- that another run issues now.
 SELECT array(SELECT invoice_number FROM batch.all_invoice_number) AS numbers
 WHERE
     NOT EXISTS (
@@ -61,7 +61,6 @@ WHERE
     );
 
 -- name: voided_by_run
--- The number of the invoice of a tenant's month that a run voided.
 SELECT number
 FROM batch.invoice
 WHERE
@@ -193,8 +192,7 @@ WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_stat
 RETURNING invoice.invoice_id;
 
 -- name: lock_by_id
--- Serializes operations that void or credit the same invoice, so that each reads the state that the earlier one left. The order
--- of the ids prevents deadlocks.
+-- Serializes operations that void or credit the same invoice. The order of the ids prevents deadlocks.
 SELECT FROM batch.invoice
 WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY invoice_id
@@ -237,7 +235,7 @@ UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_cr
 WHERE invoice_id = %(invoice_id)s AND NOT credited;
 
 -- name: corrected_by_run
--- The number of the invoice of a tenant's month that a run corrected, even before it was cleared and opened again.
+-- The number of the invoice of a tenant's month that a run corrected, even before it was cleared.
 SELECT invoice.number
 FROM batch.invoice
 INNER JOIN batch.invoice_revision AS corrected ON invoice.invoice_id = corrected.invoice_id

@@ -101,7 +101,6 @@ FROM batch.invoice_revision
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: letter_copies
--- The copies of these letters for further addresses.
 SELECT notification_id, letter_id, place, address
 FROM batch.letter_copy
 WHERE letter_id = any(%(letter_ids)s) AND place > 0;
@@ -115,8 +114,8 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: withdraw_letters
--- Withdraws the locked letters that wait, and returns them. A message that a sender has claimed, or that has failed permanently
--- or may have arrived without a further attempt, is not withdrawn. A failed attempt may have arrived nevertheless.
+-- Withdraws the locked letters that wait. Messages that are claimed, have failed permanently, or may have arrived without a
+-- further attempt are not withdrawn. A failed attempt may have arrived nevertheless.
 WITH message AS (
     SELECT outbox.host_log_id, outbox.status, outbox.attempts
     FROM batch.outbox
@@ -155,7 +154,6 @@ WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
 
 -- name: letter_decided_by_run
--- The numbers of the invoices of a tenant's month whose letter a run decided about.
 SELECT invoice.number
 FROM batch.letter_decision AS decision
 INNER JOIN batch.invoice ON decision.invoice_id = invoice.invoice_id
@@ -164,8 +162,7 @@ WHERE
     AND decision.execution_id = %(execution_id)s;
 
 -- name: forget_withdrawn_messages
--- A sender that read the letter before it was stopped has withdrawn its message. The message would hide the letter from the next
--- run.
+-- A sender may have withdrawn the message of a stopped letter. The message would hide the letter from the next run.
 DELETE FROM batch.outbox
 WHERE
     tenant_id = %(tenant_id)s AND status = 'withdrawn'

@@ -99,8 +99,7 @@ FROM batch.overdue_reminder
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: lock_open_invoices
--- A concurrent transaction may queue a reminder for one of these invoices. Either it queues it before the stop, and the reminder
--- is withdrawn, or it sees the stop.
+-- A concurrent transaction either queues a reminder before the stop, which is then withdrawn, or sees the stop.
 SELECT invoice_id FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND invoice_id = coalesce(%(invoice_id)s, invoice_id)

@@ -28,7 +28,6 @@ FROM batch.invoice
 WHERE invoice.number = any(%(numbers)s);
 
 -- name: overpaid_of_month
--- The tenant's overpaid invoices of the month, including credited ones.
 SELECT number FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
@@ -175,7 +174,7 @@ SELECT
 
 -- name: record_application_payment
 -- The payment of an invoice that the application marks as PAID and for which nothing is recorded. The application may have taken
--- an earlier one back, which keeps its reference. A payment that was moved to another invoice is not recorded again.
+-- an earlier one back, which keeps its reference. Moved payments are not recorded again.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, paid_on, amount, currency, yen, method, reference, source, entered_by,

@@ -1,10 +1,10 @@
 -- name: changed_invoices
 -- Final invoices with a day that was closed after they were created: again, late, or as the last day of the month. For the
--- transaction's tenants, or as batch_platform for all; for one month, or for the months from ``since`` on. Days that are not
--- billed are included, because the caller compares the figures.
+-- transaction's tenants, or as batch_platform for all; for one month, or for the months from ``since`` on. Unbilled days are
+-- included, because the caller compares the figures.
 WITH late AS MATERIALIZED (
-    -- A day's time is the start of its transaction. All tenants' last days are closed shortly before the invoices are created,
-    -- so a wider margin would find them all.
+    -- A day's time is the start of its transaction. Last days are closed shortly before the invoices are created, so a wider
+    -- margin would find all.
     SELECT
         day.tenant_id,
         date_trunc('month', day.usage_date::timestamp)::date AS month_start,
@@ -105,8 +105,8 @@ WHERE carries_invoice_id = %(invoice_id)s
 GROUP BY tax_category;
 
 -- name: vanished_tenants
--- Acts as batch_platform. Deleted tenants with closed days that no invoice bills. The recursion jumps from tenant to tenant in
--- the index, because reading all days would take seconds.
+-- Acts as batch_platform. Deleted tenants with closed days that no invoice bills. The recursion jumps through the index, because
+-- reading all days would take seconds.
 WITH RECURSIVE listed (tenant_id) AS (
     SELECT min(tenant_id) FROM batch.usage_day
     UNION ALL
@@ -176,8 +176,7 @@ WHERE
 ORDER BY tenant.tenant_code;
 
 -- name: forgotten_lines
--- Acts as batch_platform. One-off lines in no draft and no final invoice: they were entered after their month was finalised, or
--- their tenant has no invoice for it.
+-- Acts as batch_platform. One-off lines in no draft and no final invoice: entered too late, or without an invoice.
 SELECT
     coalesce(tenant.tenant_code, extra.tenant_id) AS tenant_code, extra.charged_on, extra.description,
     extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by

@@ -55,7 +55,7 @@ def accounting_page(request: Request, rights: RightsDep) -> Response:
 def accounting_file(request: Request, rights: RightsDep, month: date, name: str) -> Response:
     """A file of a closed month as recorded, or a provisional file.
 
-    :raises ArchivedFileError: it cannot be read, or was changed.
+    :raises ArchivedFileError: it is unreadable or was changed.
     """
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database

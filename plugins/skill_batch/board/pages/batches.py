@@ -37,7 +37,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class NewestRun:
-    """The latest run that ended and was no dry run."""
+    """The latest real run that has ended."""
 
     row: Mapping[str, Any]
     counts: Mapping[str, int]

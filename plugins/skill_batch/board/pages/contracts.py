@@ -28,10 +28,8 @@ _MOST_ROWS = 200
 # The last mail to an address is searched in this period, which covers two months' invoices.
 _MAILS = timedelta(days=62)
 
-# The states of a mail that did not arrive.
 _NOT_ARRIVED = ("dead", "expired", "ambiguous")
 
-# The operations' fields whose names differ from the columns.
 _FIELDS = {"name": "discount_name", "kind": "discount_kind"}
 
 Row = Mapping[str, Any]

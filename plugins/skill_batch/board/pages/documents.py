@@ -117,7 +117,7 @@ class FoundDocuments:
 
 
 def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> FoundDocuments:
-    """One page of the documents."""
+    """A page of the documents."""
     parameters = criteria.parameters(connection)
     return FoundDocuments(
         criteria,
@@ -183,7 +183,7 @@ CriteriaDep = Annotated[Criteria, Depends(_criteria)]
 
 @router.get("/documents")
 def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
-    """One page of the documents that match the criteria."""
+    """A page of the documents that match the criteria."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:

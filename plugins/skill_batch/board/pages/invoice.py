@@ -47,7 +47,6 @@ _MOST_LISTED = 50
 
 _TYPES = {"pdf": "application/pdf", "json": "application/json"}
 
-# The results of an approval request.
 RESULTS = {
     "approved": "承認して確定",
     "held": "保留のまま",
@@ -248,7 +247,7 @@ def download(
 ) -> Response:
     """The archived file. The JSON has the recipient's address, so only users who may operate on invoices get it.
 
-    :raises ArchivedFileError: it cannot be read, or was changed.
+    :raises ArchivedFileError: it is unreadable or was changed.
     """
     if format == "json":
         rights.require_start(OPERATE_INVOICES.dag_id)

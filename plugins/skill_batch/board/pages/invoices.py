@@ -72,11 +72,11 @@ class HeldInvoice:
 
 @dataclass(frozen=True)
 class BillingMonth:
-    """The content of the page for the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
+    """The page of the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
 
     ``total`` counts the listed documents, ``held_total`` the held ones, of which ``held`` has the first. ``stopped`` are the invoices
     of all months whose e-mail was stopped. ``waiting`` are the entries of all months that need another user's approval. ``checks`` has
-    the newest run of BATCH-018-02 for the month, with its report; empty: there is no such run.
+    the month's newest run of BATCH-018-02, with its report, or is empty.
     """
 
     month: date
@@ -166,7 +166,7 @@ def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
 def possible_actions(invoice: Row, person: str = "") -> list[str]:
     """The names of the operations that the page offers the user: the document's state allows them, and they have a use.
 
-    Operations that price nothing remain for a deleted tenant. None remain if no form text selects only this tenant.
+    A deleted tenant has only operations without pricing. Without a form text that selects only this tenant, there are none.
     """
     if invoice["refusal"]:
         return []

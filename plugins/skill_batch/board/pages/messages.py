@@ -47,7 +47,6 @@ router = APIRouter()
 _PAGE = 20
 _MOST_FOUND = 50
 _MOST_LISTED = 200
-# The maximum count.
 _MOST_COUNTED = 10_000
 _LONGEST_ADDRESS = 254
 
@@ -187,7 +186,6 @@ def _listed(
 
 
 def _subjects(rights: Rights, listed: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
-    """The subjects of the listed messages by id; None if the reader may not see them, or they cannot be read."""
     if not _may_operate(rights):
         return None
     try:

@@ -60,7 +60,6 @@ _TOLD_WITHIN = timedelta(seconds=30)
 # The targets that a user cannot change after a rejected run. The other targets may have caused the rejection.
 _OF_BUTTONS = ("tenants", "business_date")
 
-# States of a DAG run that has ended.
 ENDED = frozenset({"success", "failed"})
 
 # A clear restarts instances in these states. Their downstream instances are cleared with them.

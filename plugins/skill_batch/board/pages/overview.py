@@ -243,7 +243,6 @@ def load_overview(
 def _decisions(
     connection: psycopg.Connection[Any], specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]
 ) -> Iterator[Decision]:
-    """The waiting decisions about batches and operations that the reader may see."""
     for row in _SQL.rows(connection, "waiting_of_kinds", kinds=_waiting_kinds(specs, operations)):
         words = WAITING_KINDS[row["kind"]]
         yield Decision(words.label, row["entries"], row["oldest"], words.page, row["month"])

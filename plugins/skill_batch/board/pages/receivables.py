@@ -29,7 +29,6 @@ router = APIRouter()
 
 _PAGE = 50
 
-# The ages as values of a query parameter.
 AGES = {age.name.lower(): age for age in Age}
 AgeName = Literal[
     "", "not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "over_90_days", "owed_back"
@@ -101,7 +100,6 @@ def load_receivables(
         if filters.age and age is AGES[filters.age]:
             days.append(row["due_on"])
     criteria = {
-        # The due dates of the wanted age.
         "due_days": [day for day in days if day] if filters.age else None,
         "without_day": None in days,
         "is_owed_back": filters.age == "owed_back",

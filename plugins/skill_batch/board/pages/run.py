@@ -116,7 +116,6 @@ def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """The tenants that a restore compared with a backup, as a merge selects them. Tenants that a form cannot select are left out."""
     if (row["batch_id"], row["operation"]) != (RESTORE_BACKUP.id, "compare"):
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
@@ -134,9 +133,8 @@ class RecordedRun:
 
     @property
     def reported(self) -> tuple[RunSpec, list[FailureKind], list[str]] | None:
-        """The batch, the kinds of failure and the reasons of a failed run that was not opened or closed. Its executions have none.
-
-        They come from the newest failure alert, which is not stored if the database was down.
+        """The batch, the kinds of failure and the reasons of a failed run that was not opened or closed. They come from the newest
+        failure alert, which is not stored if the database was down.
         """
         if any(each.kinds for each in self.executions):
             return None

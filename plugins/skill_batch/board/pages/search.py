@@ -35,7 +35,6 @@ class Found:
     tenants: Rows = ()
     invoices: Rows = ()
     runs: Rows = ()
-    # The pages' titles by their addresses on the board.
     pages: Mapping[str, str] = field(default_factory=dict)
     batches: Sequence[RunSpec] = ()
 
@@ -50,7 +49,7 @@ class Found:
 
 
 def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str], bool]) -> Found:
-    """The results for the text. ``may_read`` returns for a DAG whether the reader may see its results."""
+    """The results for the text. ``may_read`` says whether the reader may see a DAG's results."""
     plain = normalize("NFKC", text).strip()
     if not plain:
         return Found()

@@ -124,7 +124,7 @@ class TenantPage:
     """The content of the page. ``tenant`` is None if the application has deleted it.
 
     ``customer`` is the tenant's choice in operations on invoices. ``may_delete``: the installation may delete rows of the application.
-    ``sections`` has the rows of each block of ``tenant.sql`` that the reader may see, by the block's name.
+    ``sections`` has the visible rows by block of ``tenant.sql``.
     """
 
     tenant_id: str
@@ -198,7 +198,7 @@ def load_tenant(
 ) -> TenantPage | None:
     """The page of a tenant at ``now`` (aware); None if the tenant is unknown.
 
-    ``may_read`` returns for a DAG whether the reader may see its results.
+    ``may_read`` says whether the reader may see a DAG's results.
     """
     today = now.astimezone(JAPAN).date()
     tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id, today=today)), None)
@@ -324,7 +324,6 @@ def _figure(row: Mapping[str, Any] | None, value: Callable[[Mapping[str, Any]], 
 
 
 def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
-    """The API calls since the first of the month, by day. Days without a record add nothing, as in BATCH-018-01."""
     totals: dict[date, int] = {}
     for row in rows:
         day: date = row["usage_date"]
@@ -333,7 +332,6 @@ def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
     return totals
 
 
-# The id may have slashes.
 @router.get("/tenants/{tenant_id:path}")
 def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
     """The page of a tenant, including a tenant that the application has deleted."""

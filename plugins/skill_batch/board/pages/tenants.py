@@ -80,9 +80,9 @@ class TenantList:
 def load_tenants(
     connection: psycopg.Connection[Any], search: Search, may_read: Callable[[str], bool], today: date
 ) -> TenantList:
-    """One page of the tenants, with the plans of ``today`` (Asia/Tokyo). The search ignores case and width.
+    """A page of the tenants, with the plans of ``today`` (Asia/Tokyo). The search ignores case and width.
 
-    ``may_read`` returns for a DAG whether the reader may see its results; problems of other batches are left out.
+    ``may_read`` says whether the reader may see a DAG's results; problems of other batches are left out.
     """
     found = _SQL.rows(
         connection,

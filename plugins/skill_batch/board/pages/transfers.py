@@ -30,7 +30,6 @@ router = APIRouter()
 _PAGE = 50
 _MOST_LISTED = 20
 
-# The reasons by their value in a query parameter.
 DOUBTS = {doubt.value: doubt for doubt in Doubt}
 
 Row = Mapping[str, Any]

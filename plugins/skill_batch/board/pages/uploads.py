@@ -29,7 +29,6 @@ from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_
 
 router = APIRouter()
 
-# The maximum size of the form's parts around the file.
 _AROUND_BYTES = 10_000
 # Our own file has its header within the first bytes.
 _BEGINNING_BYTES = 1_000

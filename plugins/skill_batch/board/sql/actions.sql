@@ -58,8 +58,7 @@ LEFT JOIN (
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: chosen_customers
--- As chosen_tenants, also for deleted tenants: operations on invoices know them by the code on their last invoice (statement
--- vanished_payers of billing).
+-- As chosen_tenants, with deleted tenants, which have the code on their last invoice (as vanished_payers of billing).
 WITH known AS (
     SELECT tenant_id, tenant_code
     FROM batch.board_tenant

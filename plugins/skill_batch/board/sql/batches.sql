@@ -20,7 +20,6 @@ FROM batch.board_run
 WHERE batch_id = %(batch_id)s;
 
 -- name: batch_newest_run
--- The latest run that ended and was no dry run.
 SELECT
     execution_id, dag_id, run_id, business_date, status, started_at, ended_at, chosen_tenants, total_tenants, error_message
 FROM batch.board_run

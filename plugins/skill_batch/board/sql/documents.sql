@@ -1,6 +1,6 @@
 -- name: counterparties_with
--- The customers' names in all documents that contain a text. Walks through the index from name to name, because there are far
--- fewer names than documents.
+-- The customers' names in all documents that contain a text. Walks the index from name to name, because names are far fewer than
+-- documents.
 WITH RECURSIVE known (counterparty) AS (
     (
         SELECT invoice.counterparty FROM batch.board_invoice AS invoice
@@ -27,7 +27,7 @@ WHERE strpos(batch.folded(counterparty), batch.folded(%(text)s)) > 0;
 
 -- name: found_documents
 -- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. The
--- names of all revisions are searched. The columns are the page's and those of the index of a month's documents
+-- names of all revisions are searched. The columns serve the page and the monthly index
 -- (include/skillreport/billing/accounting/document_index.py).
 WITH found AS (
     SELECT invoice.invoice_id

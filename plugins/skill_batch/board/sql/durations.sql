@@ -1,6 +1,6 @@
 -- name: durations
--- Each batch's ended runs in a period, without dry runs: their number and figures, the longest run, and the average duration of
--- the previous period of the same length.
+-- Each batch's ended runs in a period, without dry runs: numbers, figures, the longest run, and the average duration of the
+-- previous period.
 WITH run AS (
     SELECT
         run.batch_id, run.dag_id, run.run_id, run.started_at, run.status, run.error_count, metric.records_processed,

@@ -28,7 +28,7 @@ LIMIT %(most)s;
 -- name: directory_plans
 -- The directories whose latest held or applied plan is held, regardless of its age: a run that skips a directory does not end the
 -- hold. Then the directories whose latest plan skips them since a given time. No run works on a deleted tenant. The lateral
--- queries read a directory's few plans by its key.
+-- queries use a directory's key.
 WITH directories AS (
     SELECT tenant_id, provider
     FROM batch.board_sync_plan

@@ -63,15 +63,14 @@ SELECT
     ) AS month;
 
 -- name: billed_months
--- The yen of the issued invoices, less their credit notes, by billing month.
 SELECT period_start AS month, sum(yen_total) AS yen
 FROM batch.board_invoice
 WHERE period_start BETWEEN %(first)s AND %(month)s AND status = 'finalized' AND number IS NOT null
 GROUP BY period_start;
 
 -- name: month_taxes
--- The printed amounts of a billing month's numbered documents. Void ones do not count, credit notes count negative. Only the
--- amount without tax is calculated for documents with tax included, as in the accounting list.
+-- The printed amounts of a billing month's numbered documents. Void ones do not count, credit notes count negative. For documents
+-- with tax included, the amount without tax is calculated, as in the accounting list.
 SELECT
     invoice.currency, tax.category, tax.rate_percent, count(*) AS documents,
     sum(tax.taxable_amount - CASE WHEN document.tax_included THEN tax.tax_amount ELSE 0 END) AS net,
@@ -136,8 +135,8 @@ ORDER BY tenant_code, invoice.invoice_id
 LIMIT %(most)s;
 
 -- name: documents_of_month
--- One page of the month's documents. A draft that cannot be finalised has the reason of its run. Each e-mail is looked up by its
--- id, because a join may read all of the application's notifications.
+-- A page of the month's documents. A draft that cannot be finalised has the reason of its run. E-mails are looked up by id,
+-- because a join may read all notifications.
 WITH listed AS (
     SELECT
         invoice.invoice_id, coalesce(tenant.is_gone, true) AS is_vanished,
@@ -188,7 +187,6 @@ ORDER BY
     listed.tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC;
 
 -- name: stopped_letters
--- The invoices of all months whose e-mail is stopped.
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     invoice.counterparty, invoice.number, invoice.period_start,
@@ -330,7 +328,7 @@ WHERE invoice_id = %(invoice_id)s
 ORDER BY queued_on, days;
 
 -- name: reminder_stops
--- A stop for the whole tenant has no invoice_id.
+-- A stop for the entire tenant has no invoice_id.
 SELECT invoice_id, reason, entered_by, entered_at
 FROM batch.board_reminder_stop
 WHERE tenant_id = %(tenant_id)s AND (invoice_id IS null OR invoice_id = %(invoice_id)s)

@@ -9,7 +9,7 @@ GROUP BY message.channel, message.status
 ORDER BY message.channel, message.status;
 
 -- name: open_messages
--- One page of these messages, oldest attempt first. "after" is the key of the previous page's last row. needs_decision excludes
+-- A page of these messages, oldest attempt first. "after" is the key of the previous page's last row. needs_decision excludes
 -- unsubscribed recipients, except for contract e-mails.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
@@ -32,7 +32,7 @@ ORDER BY message.next_attempt_at, message.message_id
 LIMIT %(most)s;
 
 -- name: sent_messages
--- One page of these tenants' sent messages, newest first. "before" is the key of the previous page's last row.
+-- A page of these tenants' sent messages, newest first. "before" is the key of the previous page's last row.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,

@@ -1,5 +1,4 @@
 -- name: newest_runs
--- The newest run of each batch, without dry runs.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -45,7 +44,6 @@ ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
 -- name: night_runs
--- The runs of the night, without dry runs.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -102,8 +100,8 @@ ORDER BY resolved_at DESC, run.execution_id ASC
 LIMIT %(most)s;
 
 -- name: undecided_messages
--- Undelivered and ambiguous messages without an operator's decision, from any run, and closed channels. Messages to unsubscribed
--- recipients need no decision, except contract e-mails. Counts up to a limit.
+-- Undelivered and ambiguous messages without an operator's decision, from any run, and closed channels. Unsubscribed recipients
+-- count only for contract e-mails. Counts up to a limit.
 SELECT
     count(*) AS messages,
     count(*) FILTER (WHERE listed.template_key = any(%(contract_letters)s)) AS letters,
@@ -160,7 +158,7 @@ HAVING count(*) >= %(least_runs)s;
 
 -- name: failed_tenants
 -- These runs' tenants that failed, or have no result although the run ended, by reason: for each reason the first "listed" ones,
--- with the number of all. The part "missing" reads all outcomes of a run. It runs only if the counts show missing ones, or if a
+-- with the number of all. The part "missing" reads all outcomes, so it runs only if the counts show missing ones, or if a
 -- tenant's work has parts, which the counts do not contain.
 WITH run AS (
     SELECT
@@ -259,7 +257,6 @@ WHERE execution_id = any(%(execution_ids)s)
 GROUP BY execution_id;
 
 -- name: ended_runs
--- Those of these runs that ended in the execution log.
 SELECT DISTINCT run.dag_id, run.run_id
 FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
 INNER JOIN batch.board_run AS run ON failed.dag_id = run.dag_id AND failed.run_id = run.run_id
@@ -374,7 +371,6 @@ CROSS JOIN
 WHERE decided.status = 'held' AND tenant.status <> 'DELETED';
 
 -- name: newest_verified_backup
--- The newest verified backup, and the duration of its run.
 SELECT backup.backup_id, backup.snapshot_at, backup.verified_at, metric.execution_seconds
 FROM batch.board_backup AS backup
 LEFT JOIN batch.board_performance AS metric ON backup.execution_id = metric.execution_id

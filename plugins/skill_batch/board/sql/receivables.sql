@@ -7,7 +7,7 @@ GROUP BY currency, due_on, open_amount < 0
 ORDER BY currency, due_on;
 
 -- name: open_invoices
--- One page of the invoices with an open amount. "due_days" are the due dates to show; "without_day" adds those without one.
+-- A page of the invoices with an open amount. "due_days" are the due dates to show; "without_day" adds those without one.
 WITH listed AS (
     SELECT
         receivable.invoice_id, receivable.tenant_id, receivable.counterparty, receivable.number,

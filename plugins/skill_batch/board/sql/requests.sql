@@ -1,5 +1,5 @@
 -- name: open_requests
--- The unanswered requests of a kind, with the number of their items, and of the items that are no longer held as shown.
+-- The unanswered requests of a kind, with the numbers of items, and of items no longer held as shown.
 SELECT
     request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
     count(*) FILTER (WHERE NOT item.is_current) AS outdated, count(*) OVER () AS hits

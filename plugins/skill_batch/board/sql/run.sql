@@ -12,7 +12,6 @@ WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
 ORDER BY run.started_at DESC;
 
 -- name: run_results
--- The first results of an operation's tenants.
 SELECT
     outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, outcome.details, outcome.notes, outcome.records, outcome.status,
@@ -24,7 +23,7 @@ ORDER BY tenant_code, outcome.part
 LIMIT %(most)s;
 
 -- name: run_documents
--- The documents that the run issued, approved or took back, and its tenants' documents with these numbers.
+-- The run's documents, and its tenants' documents with these numbers.
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
     invoice.invoice_id, invoice.number, invoice.total, invoice.currency, invoice.state, invoice.open_amount,

@@ -8,7 +8,7 @@ WHERE message.message_id = any(%(ids)s)
 ORDER BY tenant_code, message.message_id;
 
 -- name: described_invoices
--- The operations have the same statement as shown_... for each described_... with targets.
+-- The operations have the same statements, named shown_....
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.tenant_id, invoice.status, invoice.number,
     coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency, invoice.hold_reason, invoice.state,
@@ -52,7 +52,6 @@ WHERE
 ORDER BY tenant_code, line.charged_on, line.extra_charge_id;
 
 -- name: described_tenants
--- The tenants with the number of their unpaid invoices.
 SELECT
     chosen.tenant_id, coalesce(tenant.tenant_code, chosen.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, count(receivable.invoice_id) AS unpaid
@@ -226,8 +225,8 @@ WHERE
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
 
 -- name: about_entry
--- The data that decide about an entry for a tenant's month (billing/entry_limits.py), as the statements entered_yen,
--- recurring_yen and currency_of of billing, and the e-mail's address (load_contacts).
+-- The data for an entry's limit (billing/entry_limits.py), as entered_yen, recurring_yen and currency_of of billing, and the
+-- e-mail's address (load_contacts).
 SELECT
     coalesce(sum(entry.yen), 0) AS yen,
     coalesce(bool_or(entry.tenant_id IS NOT null AND entry.yen IS null), false) AS is_unknown,

@@ -30,7 +30,7 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY channel;
 
 -- name: tenant_outcomes
--- Each batch's newest run, without dry runs, that has an outcome for the tenant; one row per part of its work.
+-- Each batch's newest real run with an outcome for the tenant; one row per part of its work.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.started_at, run.status AS run_status,
     run.operation, outcome.part, outcome.status, outcome.notes, outcome.records, outcome.error_code, outcome.error_message,
@@ -92,7 +92,6 @@ ORDER BY stop.entered_at DESC
 LIMIT %(most)s;
 
 -- name: tenant_incidents
--- Open incidents first.
 SELECT
     check_name, severity, evidence, opened_at, breached_at, reopened, closed_at, closed_because, is_part_of_platform,
     opened_by, count(*) OVER () AS hits

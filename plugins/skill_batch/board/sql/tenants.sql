@@ -1,8 +1,8 @@
 -- name: tenants_found
--- One page of the tenants with this text in code, id or name, with their problems; "hits" counts all. A batch has failed for a
--- tenant if its newest ended run with an outcome for the tenant failed. Runs can be limited to some tenants, so each tenant has
--- its own newest run. Few outcomes are failures, so they are read first. Outcomes without a result are read only if the run's
--- counts show missing ones, as in the block failed_tenants.
+-- A page of the tenants with this text in code, id or name, with their problems; "hits" counts all. A batch has failed for a
+-- tenant if its newest ended run with an outcome for the tenant failed. Each tenant has its own newest run, because runs can be
+-- limited to some tenants. The few failures are read first. Outcomes without a result are read only if the run's counts show
+-- missing ones, as in failed_tenants.
 WITH run AS MATERIALIZED (
     SELECT ended.execution_id, ended.batch_id, ended.dag_id, ended.run_id, ended.started_at, ended.status, ended.error_count
     FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
