@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 try:
     refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 except MixedVersionsError as error:
-    # The DAG files raise the error. Airflow loads plugins once per process, so a failed plugin would be missing until a restart.
+    # The DAG files raise the error. A failed plugin would be missing until a restart.
     log.error("%s", error)
 
 

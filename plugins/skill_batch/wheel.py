@@ -1,4 +1,4 @@
-"""The installed wheel, and the check that the folders contain the same version.
+"""The installed wheel, and the check that the folders have the same version.
 
 A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python imports some modules from
 each. If they differ, the DAG files raise an error. The check compares contents, because a folder synced from Git changes more often

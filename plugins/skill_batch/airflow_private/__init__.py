@@ -22,17 +22,12 @@ Each private name, why no public name replaces it, and its test:
 - ``airflow.sdk.definitions.deadline.deadline_reference``: public since 3.3.2. Test: ``dags/test_deadline_references.py``
 - ``airflow.sdk.exceptions.AirflowRuntimeError``: reports an error of the API server to a task. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.exceptions.ErrorType``: distinguishes an outage from a missing value. Test: ``plugins/test_lookup.py``
-- ``airflow.sdk.execution_time.comms.ErrorResponse``: the API server's answer to a rejected request. Test:
-  ``plugins/test_approvals.py``
-- ``airflow.sdk.execution_time.comms.GetConnection``: ``BaseHook`` reports an outage as a missing value. Test:
-  ``plugins/test_lookup.py``
-- ``airflow.sdk.execution_time.comms.GetPreviousDagRun``: ``ti`` finds only runs of its own DAG. Test:
-  ``dags/test_tenant_monitoring_dag.py``
-- ``airflow.sdk.execution_time.comms.GetVariable``: ``Variable`` reports an outage as a missing value. Test:
-  ``plugins/test_lookup.py``
+- ``airflow.sdk.execution_time.comms.ErrorResponse``: the API server's answer to a rejected request. Test: ``plugins/test_approvals.py``
+- ``airflow.sdk.execution_time.comms.GetConnection``: ``BaseHook`` reports an outage as a missing value. Test: ``plugins/test_lookup.py``
+- ``airflow.sdk.execution_time.comms.GetPreviousDagRun``: ``ti`` finds only runs of its own DAG. Test: ``dags/test_tenant_monitoring_dag.py``
+- ``airflow.sdk.execution_time.comms.GetVariable``: ``Variable`` reports an outage as a missing value. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.comms.PreviousDagRunResult``: its answer. Test: ``dags/test_tenant_monitoring_dag.py``
-- ``airflow.sdk.execution_time.comms.TriggerDagRun``: the operator sends it only after a task's code. Test:
-  ``plugins/test_approvals.py``
+- ``airflow.sdk.execution_time.comms.TriggerDagRun``: the operator sends it only after a task's code. Test: ``plugins/test_approvals.py``
 - ``airflow.sdk.execution_time.secrets.execution_api.ExecutionAPISecretsBackend``: hides an outage. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded``: the secrets managers. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.task_runner``: has ``SUPERVISOR_COMMS``, which calls the API server. Test: ``plugins/test_lookup.py``

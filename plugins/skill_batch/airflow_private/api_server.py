@@ -1,4 +1,4 @@
-"""The signed-in user of Airflow's API server and the user's permissions. Only the board imports this module."""
+"""The signed-in user of Airflow's API server. Only the board imports this module."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The board's FastAPI app, which Airflow's API server mounts at ``/skill-batch-board``.
 
-Every route needs Airflow's login, even the style sheet. The app has no OpenAPI document.
+Every route needs Airflow's login, even the style sheet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Small SVG charts, rendered on the server, so that the pages need no script.
 
-Colours come from the style sheet, so charts follow the light and the dark theme.
+Colours come from the style sheet and its themes.
 """
 
 from __future__ import annotations

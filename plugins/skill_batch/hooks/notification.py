@@ -152,7 +152,7 @@ class NotificationHook(BaseHook, Notifications):
     ) -> list[ChannelFinding]:
         """The problems of a tenant's channel; empty if there are none. Calls the service, but sends no message.
 
-        E-mail is checked on the tenant's own server, if the settings allow one, or on the installation's.
+        E-mail is checked on the sending server: the tenant's own, or the installation's.
 
         :param tenant_id: the tenant whose channel is checked.
         :param channel: the channel's name.

@@ -77,7 +77,7 @@ def tell_former_recipients(
 
 
 class InvoiceComparison:
-    """Compares final invoices with the present contracts. The accounts of a month are read once for all of the transaction's tenants."""
+    """Compares final invoices with the present contracts. A month's accounts are read once for all tenants."""
 
     def __init__(self, connection: psycopg.Connection, terms: Terms, today: date) -> None:
         self._connection, self._terms, self._today = connection, terms, today
