@@ -7,7 +7,7 @@ it.
 
 Each private name, why no public name replaces it, and its test:
 
-- ``airflow.api_fastapi.app.get_auth_manager``: plugins have no other access to the auth manager. Test: ``board/test_access.py``
+- ``airflow.api_fastapi.app.get_auth_manager``: plugins need the auth manager. Test: ``board/test_access.py``
 - ``airflow.api_fastapi.auth.managers.base_auth_manager.COOKIE_NAME_JWT_TOKEN``: the user's token. Test: ``board/test_operations.py``
 - ``airflow.api_fastapi.auth.managers.models.base_user.BaseUser``: the type of a user. Test: ``board/test_access.py``
 - ``airflow.api_fastapi.auth.managers.models.resource_details.AccessView``: for the auth manager. Test: ``board/test_access.py``
@@ -15,19 +15,19 @@ Each private name, why no public name replaces it, and its test:
 - ``airflow.api_fastapi.auth.managers.models.resource_details.DagDetails``: as above. Test: ``board/test_access.py``
 - ``airflow.api_fastapi.core_api.security.get_user``: a plugin's app has no login of its own. Test: ``board/test_access.py``
 - ``airflow.listeners.hookimpl``: marks the functions of a listener. Test: ``board/test_marked_runs.py``
-- ``airflow.models.DagRun``: a deadline depends on earlier runs. Test: ``dags/test_deadline_references.py``
+- ``airflow.models.DagRun``: earlier runs set a deadline. Test: ``dags/test_deadline_references.py``
 - ``airflow.models.dag.DagModel``: the auth manager needs the team of a DAG. Test: ``board/test_access.py``
-- ``airflow.models.log.Log``: no API writes the audit log, and only administrators read it. Test: ``board/test_attention.py``
+- ``airflow.models.log.Log``: no API writes the audit log. Test: ``board/test_attention.py``
 - ``airflow.sdk.definitions.deadline.BaseDeadlineReference``: public since 3.3.2. Test: ``dags/test_deadline_references.py``
 - ``airflow.sdk.definitions.deadline.deadline_reference``: public since 3.3.2. Test: ``dags/test_deadline_references.py``
 - ``airflow.sdk.exceptions.AirflowRuntimeError``: reports an error of the API server to a task. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.exceptions.ErrorType``: distinguishes an outage from a missing value. Test: ``plugins/test_lookup.py``
-- ``airflow.sdk.execution_time.comms.ErrorResponse``: the API server's answer to a rejected request. Test: ``plugins/test_approvals.py``
+- ``airflow.sdk.execution_time.comms.ErrorResponse``: the answer to a rejected request. Test: ``plugins/test_approvals.py``
 - ``airflow.sdk.execution_time.comms.GetConnection``: ``BaseHook`` reports an outage as a missing value. Test: ``plugins/test_lookup.py``
-- ``airflow.sdk.execution_time.comms.GetPreviousDagRun``: ``ti`` finds only runs of its own DAG. Test: ``dags/test_tenant_monitoring_dag.py``
+- ``airflow.sdk.execution_time.comms.GetPreviousDagRun``: ``ti`` has only its own DAG. Test: ``dags/test_tenant_monitoring_dag.py``
 - ``airflow.sdk.execution_time.comms.GetVariable``: ``Variable`` reports an outage as a missing value. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.comms.PreviousDagRunResult``: its answer. Test: ``dags/test_tenant_monitoring_dag.py``
-- ``airflow.sdk.execution_time.comms.TriggerDagRun``: the operator sends it only after a task's code. Test: ``plugins/test_approvals.py``
+- ``airflow.sdk.execution_time.comms.TriggerDagRun``: the operator sends it after the task. Test: ``plugins/test_approvals.py``
 - ``airflow.sdk.execution_time.secrets.execution_api.ExecutionAPISecretsBackend``: hides an outage. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.supervisor.ensure_secrets_backend_loaded``: the secrets managers. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.task_runner``: has ``SUPERVISOR_COMMS``, which calls the API server. Test: ``plugins/test_lookup.py``

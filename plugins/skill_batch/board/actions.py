@@ -162,7 +162,7 @@ def unknown_tenants(
 def known_tenants(
     connection: psycopg.Connection[Any], codes: Sequence[str], *, takes_former: bool
 ) -> list[str]:
-    """The codes in the tenants' spelling: unknown codes may be in full-width letters.
+    """The codes in the tenants' spelling. Full-width letters are accepted.
 
     :raises ParameterError: names the codes without a tenant.
     """
