@@ -12,7 +12,6 @@ import psycopg
 from skill_batch.board.statements import SQL as _SQL
 
 _SLOWEST = 10
-# A page lists this many tenants of a shard.
 _LISTED_TENANTS = 5
 
 

@@ -43,7 +43,6 @@ _OF_IDS = {
     "changes": "described_changes",
 }
 
-# A dialog shows this many lines.
 MOST = 50
 
 _AGAIN = "対象を確かめて、もう一度「実行する」を押してください。"
