@@ -1,4 +1,4 @@
-"""Approvals in Airflow: the task of a batch that requests one, and the DAG that shows the request and applies the answer."""
+"""Approvals in Airflow: the task that requests one, and the DAG that shows the request and applies the answer."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _CONFIRMED = Lines(
 
 
 class Question(HITLOperator):
-    """A request in Airflow's Required Actions, without the field of a confirmation that the settings make useless."""
+    """A request in Airflow's Required Actions, without confirmation fields that the settings make useless."""
 
     @property
     @override
     def serialized_params(self) -> dict[str, dict[str, Any]]:
-        """The fields of the form. Airflow needs a value of each field in an answer, so the field is a constant, which its form hides."""
+        """The fields of the form. Airflow needs each field in the answer, so a useless field is a constant, which the form hides."""
         from include.skillreport.billing.settings import nobody_else_looks
 
         fields: dict[str, dict[str, Any]] = super().serialized_params
@@ -62,12 +62,12 @@ class Question(HITLOperator):
 
 
 class ApprovalFlow(BatchFlow):
-    """The tasks of a DAG that requests an approval of what a batch holds, and applies the answer. ``spec`` is its operation."""
+    """The tasks of a DAG that requests an approval of held items and applies the answer. ``spec`` is its operation."""
 
     options: ClassVar[list[str]] = [APPROVE, HOLD]
 
     def list_held(self) -> Any:
-        """Find the held items, and write the text of the request. Skipped if nothing is held, and in a dry run."""
+        """Find the held items and write the text of the request. Skipped in a dry run or if nothing is held."""
 
         @task(
             **task_arguments(self.spec, LIST_HELD),
@@ -79,9 +79,9 @@ class ApprovalFlow(BatchFlow):
         return list_held()
 
     def ask(self) -> Any:
-        """Show the request and wait for the answer, without a time limit and without a default answer.
+        """Show the request and wait for the answer, without a time limit or a default answer.
 
-        The task uses no worker while it waits.
+        The waiting task uses no worker.
         """
         return Question(
             **task_arguments(self.spec, ASK),
@@ -98,7 +98,7 @@ class ApprovalFlow(BatchFlow):
         )
 
     def answer_fields(self) -> dict[str, Param]:
-        """The fields of the answer, besides the note."""
+        """The fields of the answer, except the note."""
         fields = {"tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。")}
         if self.spec in (APPROVE_CONTRACTS, APPROVE_INVOICES):
             fields[_CONFIRMED_NAME] = field_param(_CONFIRMED)
@@ -107,7 +107,7 @@ class ApprovalFlow(BatchFlow):
     def read_answer(
         self, items: list[HeldItem], option: str, entered: dict[str, Any]
     ) -> tuple[set[str], dict[str, Any]]:
-        """The ids of the approved tenants, and the values of ``answer_fields``. :raises AnswerError: the answer cannot be used."""
+        """The ids of the approved tenants, and the values of ``answer_fields``. :raises AnswerError: the answer is invalid."""
         from include.skillreport.core.errors import AnswerError
         from include.skillreport.core.execution.parameters import parse_parameters
         from include.skillreport.operations.answers import approved_tenants
@@ -120,7 +120,7 @@ class ApprovalFlow(BatchFlow):
         return approved_tenants(items, option, codes), {"tenants": list(codes), _CONFIRMED_NAME: confirmed}
 
     def record_answer(self) -> Any:
-        """Save the answer, the person and the time."""
+        """Save the answer, the user and the time."""
 
         @task(
             **task_arguments(self.spec, RECORD_ANSWER),
@@ -133,9 +133,9 @@ class ApprovalFlow(BatchFlow):
 
     @override
     def run_request(self, context: Context) -> RunRequest:
-        """The answer as the parameters of the run, which began when the person answered.
+        """The answer as the parameters of the run. The run began when the user answered.
 
-        :raises AirflowSkipException: there was no request. :raises RecordsDeletedError: Airflow has the answer no more.
+        :raises AirflowSkipException: there was no request. :raises RecordsDeletedError: Airflow no longer has the answer.
         """
         from include.skillreport.core.execution.flow import RunRequest
         from include.skillreport.core.execution.run_log import RecordsDeletedError
@@ -174,7 +174,7 @@ class ApprovalFlow(BatchFlow):
     def _request_of(
         self, platform: psycopg.Connection, context: Context
     ) -> tuple[ApprovalRequest, list[HeldItem]]:
-        """The request that the conf names, or the request that this run recorded earlier, or a new one about all held items."""
+        """The request in the conf, or this run's recorded request, or a new one about all held items."""
         from include.skillreport.approvals.requests import (
             ask_by_hand,
             find_held,
@@ -211,10 +211,10 @@ class ApprovalFlow(BatchFlow):
         ), items
 
     def _record_answer(self, context: Context) -> dict[str, Any]:
-        """Record the answer from Airflow's response. The person is always the user who responded.
+        """Record the answer from Airflow's response, with the user who responded.
 
-        :raises AnswerError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
-        :raises RecordsDeletedError: Airflow has the response no more.
+        :raises AnswerError: the answer names a tenant outside the request, or Airflow does not name the user.
+        :raises RecordsDeletedError: Airflow no longer has the response.
         """
         from include.skillreport.approvals.requests import (
             ApprovalAnswer,
@@ -255,7 +255,7 @@ class ApprovalFlow(BatchFlow):
 
 
 class ResumptionFlow(ApprovalFlow):
-    """The tasks of the DAG that asks whether the messages of a batch that was paused are sent. The answer is for all of them."""
+    """The tasks of the DAG that asks whether to send a paused batch's messages. One answer applies to all of them."""
 
     options: ClassVar[list[str]] = [SEND_ALL, SEND_NEW, DISCARD_ALL]
 
@@ -277,9 +277,9 @@ class ResumptionFlow(ApprovalFlow):
 
 
 def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] | None) -> dict[str, Any]:
-    """Request the approval of what the run of ``spec`` holds. Returns the run that shows the request, or the problem.
+    """Request the approval of the items that a run of ``spec`` holds. Returns the run that shows the request, or the problem.
 
-    :raises AirflowSkipException: the run was not opened, or holds nothing, or is a dry run.
+    :raises AirflowSkipException: the run was not opened, holds nothing, or is a dry run.
     """
     from skill_batch.installation import AirflowInstallation
     from include.skillreport.approvals.asking import ask_for_approval
@@ -307,7 +307,7 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
 
 
 def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[str, Any]) -> None:
-    """Send at once what BATCH-018-03 repeats every day, or that people do not see the request."""
+    """Send the alert at once that BATCH-018-03 repeats daily, or report that users do not see the request."""
     from skill_batch.hooks.tenant_db import PlatformDbHook
     from skill_batch.notifiers.alert_outbox import send_alert
     from skill_batch.notifiers.channels import load_channels
@@ -325,16 +325,16 @@ def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[st
 
 
 def start_run(request: ApprovalRequest) -> str | None:
-    """Start the run that shows the request. Returns why Airflow refuses it, or None. A run of a paused DAG waits.
+    """Start the run that shows the request. Returns Airflow's reason for rejecting it, or None. A run of a paused DAG waits.
 
-    TriggerDagRunOperator sends the same message, but only after its task's code, so no code can handle an error.
+    TriggerDagRunOperator sends the same message only after its task's code, so its errors cannot be handled.
     """
     if not can_ask_api_server():
         return "Airflow のタスクの外では、実行を始められません"
     try:
         trigger_run(request.dag_id, request.run_id, {"request": request.request_id})
     except Exception as error:
-        # The batch has done its work, so no error of Airflow may fail the task.
+        # The batch has completed its work, so an error of Airflow must not fail the task.
         log.warning("The run %s of %s is refused", request.run_id, request.dag_id, exc_info=True)
         reason = reason_of(error) or str(error) or type(error).__name__
         return " ".join(reason.split())[:_LONGEST_REASON]

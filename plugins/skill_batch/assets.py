@@ -1,4 +1,4 @@
-"""The assets of the registry in Airflow, and the events about them."""
+"""The registry's assets in Airflow, and their events."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def asset_of(spec: AssetSpec) -> Asset:
-    """The asset as the DAGs of all teams see it."""
+    """The asset as other teams' DAGs see it."""
     return Asset(spec.name, spec.uri, group=spec.group, extra={"about": spec.about} if spec.about else None)
 
 
 def add_events(spec: BatchSpec, announcement: Announcement, context: Context) -> None:
-    """Add one event for each asset that the batch makes. Airflow stores them when the task succeeds."""
+    """Add an event for each asset that the batch produces. Airflow stores them when the task succeeds."""
     for made in spec.makes:
         event = context["outlet_events"][asset_of(made)]
         event.add_partitions(announcement.partition_key)

@@ -1,7 +1,8 @@
-"""The steps of one run as Airflow tasks, for a batch's own DAG, its family's DAG and the DAG of an operation.
+"""The steps of a run as Airflow tasks, for the DAGs of batches, families and operations.
 
-``core.run_plan`` has their order, and ``batch_graph`` adds them to a DAG. The tasks call ``include.skillreport.core.execution.flow``. Each
-task imports that when it runs, so that parsing a DAG file imports Airflow and the registries, but no driver and no batch.
+``core.run_plan`` defines their order, and ``batch_graph`` adds them to a DAG. The tasks call
+``include.skillreport.core.execution.flow``. They import it when they run, so a DAG file imports Airflow and the registries, but no
+driver and no batch.
 """
 
 from __future__ import annotations
@@ -50,17 +51,16 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.sharding import Shard
     from include.skillreport.core.run_spec import RunSpec
 
-# The parameter of a family DAG with the ids of the batches to run.
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
-# Airflow's types of a run that the schedule has started, and of one that makes up for it later. A person starts the others.
+# Run types of the scheduler; all others are manual.
 _SCHEDULED, _BACKFILL = "scheduled", "backfill"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
 class BatchFlow:
-    """The tasks of one batch, in the current DAG or task group. A method without arguments adds the step of its name."""
+    """The tasks of one batch, in the current DAG or task group. A method without arguments adds the step with its name."""
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
@@ -70,7 +70,7 @@ class BatchFlow:
 
         @task(
             **task_arguments(self.spec, OPEN_RUN),
-            # In a family DAG, the task also runs if the batch before this one was skipped. It does not run if that batch failed.
+            # In a family DAG, the task runs after a skipped batch, but not after a failed one.
             trigger_rule=TriggerRule.NONE_FAILED,
             show_return_value_in_logs=False,  # up to a thousand shards
             on_failure_callback=failure_alert(self.spec),
@@ -79,11 +79,11 @@ class BatchFlow:
             return self._open_run(get_current_context())
 
         shards = open_run()
-        # Airflow maps only over a task's return value, so the run is a separate XCom.
+        # Airflow maps only over return values, so the run is a separate XCom.
         return shards[_RUN_KEY], shards  # type: ignore[index]
 
     def own_step(self, step: Step, run: Any) -> Any:
-        """Add a step of the batch's own, which runs once for the whole run."""
+        """Add a batch-specific step, which runs once per run."""
 
         @task(**task_arguments(self.spec, step), on_failure_callback=failure_alert(self.spec))
         def own_step(run: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class BatchFlow:
         return own_step(run)
 
     def mapped_step(self, step: Step, run: Any, shards: Any) -> Any:
-        """Add the step that is mapped over the shards. It has no failure callback: ``close_run`` reports the instances that failed."""
+        """Add the step that is mapped over the shards. It has no failure callback: ``close_run`` reports failed instances."""
 
         @task(
             **task_arguments(self.spec, step),
@@ -108,14 +108,14 @@ class BatchFlow:
         return process.partial(run=run).expand(shard=shards)
 
     def request_approval(self) -> Any:
-        """Request the approval of what the mapped task holds. The run's result does not depend on this task, and the task waits for no
-        answer.
+        """Request the approval of the items that the mapped task holds. The task does not affect the run's result and does not wait for
+        an answer.
         """
 
         @task(
             **task_arguments(self.spec, REQUEST_APPROVAL),
             trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
-            # This XCom must not have the key of the run's failure, or close_run could not send the list of the failed tenants.
+            # Must differ from the key of the run's failure. Otherwise close_run could not send the list of the failed tenants.
             on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
         )
         def request_approval() -> dict[str, Any]:
@@ -127,7 +127,7 @@ class BatchFlow:
         return request_approval()
 
     def close_run(self) -> Any:
-        """Close the run and send alerts; fails if a part of the run failed."""
+        """Close the run and send alerts. Fails if a part of the run failed."""
 
         @task(
             **task_arguments(self.spec, CLOSE_RUN),
@@ -140,10 +140,10 @@ class BatchFlow:
         return close_run()
 
     def announce(self) -> Any:
-        """Announce what a complete run has made, to the DAGs of other teams. Skipped if there is nothing to announce.
+        """Announce the results of a complete run to other teams' DAGs. Skipped if there are none.
 
-        It is no teardown: Airflow lets the teardowns of a run end that a person marks as failed, and then shows the run as a success.
-        Airflow fails a task whose inlets or outlets are not active, so no other task has any.
+        Not a teardown: Airflow finishes the teardowns of a run that a user marks as failed, and then reports success. Only this task
+        has inlets or outlets, because Airflow fails a task whose inlets or outlets are inactive.
         """
 
         spec = self.spec
@@ -174,7 +174,7 @@ class BatchFlow:
         chosen = context["params"].get(BATCHES_PARAMETER)
         if chosen is not None and self.spec.id not in chosen:
             raise AirflowSkipException(f"{self.spec.id} は選ばれていません")
-        # open_run says why tenants cannot be named.
+        # open_run explains why tenants cannot be selected.
         require_known(context["dag_run"].conf or {}, {*context["dag"].params, "tenants"})
         batch, installation = self._batch()
         try:
@@ -186,7 +186,6 @@ class BatchFlow:
         return [asdict(shard) for shard in shards]
 
     def _process(self, run: Run, shard_xcom: dict[str, Any] | None, context: Context) -> dict[str, int]:
-        """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
         from include.skillreport.core.execution.batch import create_batch
         from include.skillreport.core.execution.flow import fail_shard, process_shard
         from include.skillreport.core.execution.run_log import RecordsDeletedError
@@ -252,7 +251,7 @@ class BatchFlow:
         add_events(spec, announcement, context)
 
     def _earlier_steps(self, context: Context) -> tuple[dict[str, Any], Any, Exception | None]:
-        """The states of this flow's task instances, the run, and the error of the first failed step before the mapped task.
+        """The states of this flow's task instances, the run, and the first failed step's error before the mapped task.
 
         :raises AirflowSkipException: the run was skipped. :raises EarlierStepFailedError: ``open_run`` failed.
         """
@@ -267,22 +266,19 @@ class BatchFlow:
                 f"{self.spec.id} は実行されませんでした。理由は open_run のログにあります"
             )
         if states.get(opening) != "success":
-            # A step before open_run may have failed, so that open_run did not start.
+            # If a step before open_run failed, open_run did not start.
             ended = ("success", "skipped")
             raise _earlier_step_failed(
                 context, next(task_id for task_id in ids.values() if states.get(task_id) not in ended)
             )
-        # The steps after the first failed one did not start.
         unmapped = [ids[step] for step in ids if Needs.RUN in step.needs and not step.is_mapped]
         failed = next((task_id for task_id in unmapped if states.get(task_id) != "success"), None)
         error = _earlier_step_failed(context, failed) if failed else None
         return states, self._pull(context, key=_RUN_KEY), error
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
-        """The mapped instances that failed in Airflow, with the labels of their shards."""
         from include.skillreport.core.execution.run_log import MappedInstance
 
-        # Airflow names an instance by its task and its index.
         found = [
             (task_id, int(index))
             for name, state in states.items()
@@ -303,18 +299,16 @@ class BatchFlow:
 
     @staticmethod
     def _pull(context: Context, key: str = "return_value") -> Any:
-        """What ``open_run`` has returned, or pushed with a key."""
         return context["ti"].xcom_pull(task_ids=_task_id(context, OPEN_RUN), key=key)
 
 
 def _task_id(context: Context, step: Step) -> str:
-    """The id of a step's task in the current DAG. In a family's DAG, the batch's group comes before it."""
     group, dot, _ = context["ti"].task_id.rpartition(".")
     return f"{group}{dot}{step.id}"
 
 
 def task_arguments(spec: RunSpec, step: Step) -> dict[str, Any]:
-    """What a step's task has from its plan and from the settings of the project."""
+    """The task arguments of a step, from its plan and the project's settings."""
     return {
         "task_id": step.id,
         "task_display_name": step.title,
@@ -326,7 +320,7 @@ def task_arguments(spec: RunSpec, step: Step) -> dict[str, Any]:
 def failure_alert(
     spec: RunSpec, event: str = RUN_FAILED, *, severity: Severity | None = None
 ) -> FailureAlert:
-    """A new alert for each task, because rendering a notifier's templates changes the notifier. ``severity``: by default the run's."""
+    """A new alert for each task, because rendering changes a notifier. ``severity`` defaults to the run's."""
     return FailureAlert(
         spec.id,
         spec.name,
@@ -340,7 +334,7 @@ def failure_alert(
 
 
 def run_of(xcom: dict[str, Any] | None) -> Run:
-    """The run from the XCom of ``open_run``. :raises RecordsDeletedError: Airflow has it no more (``airflow db clean``)."""
+    """The run from the XCom of ``open_run``. :raises RecordsDeletedError: Airflow no longer has it (``airflow db clean``)."""
     from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.run_log import RecordsDeletedError
 
@@ -351,7 +345,7 @@ def run_of(xcom: dict[str, Any] | None) -> Run:
 
 
 def _run_now(xcom: dict[str, Any] | None) -> Run:
-    """The run, with the number of times that it was cleared until now. A cleared task reads the application's rows again."""
+    """The run with its current number of clears. A cleared task reads the application's rows again."""
     return replace(run_of(xcom), attempt=attempt_of(get_current_context()))
 
 
@@ -368,7 +362,7 @@ def _request(context: Context) -> RunRequest:
     return RunRequest(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
-        # A manually triggered run may have no logical date.
+        # A manual run may have no logical date.
         run_at=dag_run.logical_date or dag_run.run_after,
         parameters=context["params"],
         attempt=attempt_of(context),

@@ -1,4 +1,4 @@
-"""The graph of a run: the tasks of its plan, for a batch, an operation and a batch in its family's DAG."""
+"""The task graph of a run, for batches, operations and families."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 
 def add_tasks(spec: RunSpec) -> None:
-    """Add the tasks of the plan, in its order, to the current DAG or task group."""
+    """Add the plan's tasks to the current DAG or task group, in order."""
     flow = _flow_of(spec)
     tasks: list[Any] = []
     run, shards = None, None
@@ -34,7 +34,7 @@ def add_tasks(spec: RunSpec) -> None:
 
 
 def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:
-    """Add a task group with the batch's tasks to its family's DAG."""
+    """Add the batch's tasks as a group to its family's DAG."""
     with TaskGroup(
         group_id=spec.slug,
         group_display_name=f"{spec.id} {spec.name}",
@@ -45,7 +45,7 @@ def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:
 
 
 def _own_task(step: Step) -> Callable[[Any], Any] | None:
-    """A step of one batch that needs Airflow as well as the run. The parse of other DAG files need not import it."""
+    """A batch-specific step that needs Airflow. Imported here, so that other DAG files do not import it."""
     if step == WATCH_RUNS:
         from skill_batch.batches.tenant_monitoring import watch_runs
 
@@ -60,7 +60,6 @@ def _own_task(step: Step) -> Callable[[Any], Any] | None:
 def _flow_of(spec: RunSpec) -> BatchFlow:
     if spec not in APPROVALS.values():
         return BatchFlow(spec)
-    # The parse of other DAG files need not import the operator that asks people.
     from skill_batch.approvals import ApprovalFlow, ResumptionFlow
 
     return ResumptionFlow(spec) if spec is APPROVE_RESUMPTION else ApprovalFlow(spec)

@@ -1,4 +1,4 @@
-"""The messages at the end of a run: its digest, a performance alert, its result, and alerts that wait in the outbox."""
+"""The messages at the end of a run: its digest, a performance alert, its result, and waiting alerts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 
 def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) -> bool:
-    """Send the batch's digest; returns whether it was sent or queued."""
+    """Send the batch's digest. Returns True if it was sent or queued."""
     title, *rest = digest.lines
-    # If a cleared run is closed again with the same digest, the digest is not sent again.
+    # A cleared run that closes with the same digest does not send it again.
     text_hash = hashlib.sha256("\n".join(digest.lines).encode()).hexdigest()[:16]
     asked = approval_of(ti)
     alert = Alert(
@@ -46,8 +46,7 @@ def report_digest(digest: Digest, result: RunResult, ti: RuntimeTaskInstance) ->
 def alert_operators(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attempt: int) -> None:
     """Send the performance alert, the result and the waiting alerts, and record the run's metrics.
 
-    The execution log is closed before, in its own transaction. The task's callback sends the failure alert. ``attempt`` is the number of
-    times that the run was cleared.
+    The execution log is already closed. The task's callback sends the failure alert. ``attempt`` is the number of clears of the run.
     """
     slow = _slowness(spec, result, ti.run_id)
     channels = load_channels()
@@ -85,14 +84,14 @@ def _run_report(spec: RunSpec, result: RunResult, ti: RuntimeTaskInstance, attem
 
 
 def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
-    """How slow the run was. None also if its history cannot be read, because an alert must not fail a run."""
+    """The run's slowness. None if the history cannot be read, because an alert must not fail a run."""
     import psycopg
 
     from skill_batch.hooks.tenant_db import PlatformDbHook
     from include.skillreport.core.errors import DatabaseUnavailableError
     from include.skillreport.core.run_spec import OperationSpec
 
-    # Operations have no average duration to compare with: each does something different.
+    # Operations do different work each time, so they have no average duration.
     if result.status != "completed" or isinstance(spec, OperationSpec):
         return None
     try:

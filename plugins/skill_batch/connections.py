@@ -1,4 +1,4 @@
-"""Airflow connections: look up one that must exist, and write it for libpq."""
+"""Look up required Airflow connections, and convert them for libpq."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORT = 5432
 
-# libpq's parameters with which a connection ends after two minutes without an answer. A network that drops packets closes no connection:
-# without them a task waits until its time limit. PostgreSQL's machine answers the probes also during a long statement. Seconds, a number,
-# and milliseconds.
+# libpq parameters that end a connection after two minutes without an answer (seconds, a number, milliseconds). A network that drops
+# packets closes no connection, so a task would wait until its time limit. PostgreSQL's machine answers the probes during long statements,
+# too.
 SILENT_CONNECTION_ENDS = {
     "keepalives_idle": 60,
     "keepalives_interval": 10,
@@ -27,12 +27,12 @@ SILENT_CONNECTION_ENDS = {
     "tcp_user_timeout": 120_000,
 }
 
-# Of several hosts libpq takes the primary, and a dead one takes no longer than the others. See ``refuse_standby`` for a single host.
+# Of several hosts, libpq uses the primary and gives up a dead host in time. See ``refuse_standby`` for a single host.
 _OF_SEVERAL_HOSTS = {"target_session_attrs": "primary", "connect_timeout": CONNECT_SECONDS}
 
 
 def defaults_of(connection: Connection) -> dict[str, Any]:
-    """libpq's parameters of a connection, which its extra replaces."""
+    """libpq's default parameters of a connection. Its extra overrides them."""
     return SILENT_CONNECTION_ENDS | (_OF_SEVERAL_HOSTS if "," in (connection.host or "") else {})
 
 
@@ -50,7 +50,7 @@ def required_connection(name: str, kind: str) -> Connection:
 
 
 def conninfo_of(connection: Connection, **defaults: Any) -> str:
-    """The libpq string of a Postgres connection, with its extra, which replaces ``defaults`` and the times of a silent connection.
+    """The libpq string of a Postgres connection. Its extra overrides ``defaults`` and the timeouts of a silent connection.
 
     :raises ConnectionInvalidError: libpq does not know a value of the extra, or the extra is no JSON object.
     """
@@ -62,7 +62,7 @@ def conninfo_of(connection: Connection, **defaults: Any) -> str:
         "password": connection.password or "",
         **defaults_of(connection),
         **defaults,
-        **valid_extra(connection),  # also ports that differ
+        **valid_extra(connection),  # also different ports
     }
     try:
         return make_conninfo("", **values)
@@ -71,7 +71,7 @@ def conninfo_of(connection: Connection, **defaults: Any) -> str:
 
 
 def valid_extra(connection: Connection) -> dict[str, Any]:
-    """The extra of a connection of a batch. :raises ConnectionInvalidError: it is no JSON object."""
+    """The extra of a batch's connection. :raises ConnectionInvalidError: it is no JSON object."""
     try:
         return extra_of(connection)
     except ExtraError as error:
@@ -79,7 +79,7 @@ def valid_extra(connection: Connection) -> dict[str, Any]:
 
 
 def unknown_value(conn_id: str, error: psycopg.ProgrammingError) -> ConnectionInvalidError:
-    """The error for an extra with a value that libpq does not know."""
+    """The error for a value in the extra that libpq does not know."""
     return ConnectionInvalidError(
         f"Airflow の接続 '{conn_id}' の Extra に、libpq が知らない項目があります（{reason_of(error)}）。"
     )

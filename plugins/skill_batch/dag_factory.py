@@ -1,4 +1,4 @@
-"""Build the DAGs. This module contains the settings that all DAGs share; the registry contains the values of each batch."""
+"""Builds the DAGs. This module has the settings that all DAGs share; the registry has the values of each batch."""
 
 from __future__ import annotations
 
@@ -36,29 +36,27 @@ from include.skillreport.core.run_spec import (
 if TYPE_CHECKING:
     from include.skillreport.core.form import OperationForm
 
-# Raised here, the error becomes an import error of every DAG, which operators see in the UI.
+# An error here becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 
-# Of the start date and of the crons.
 TIME_ZONE = "Asia/Tokyo"
-# Fixed, because a changing start date creates a new DAG version at each parse.
+# Fixed, because a changing start date creates a DAG version at each parse.
 START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
 
-# The maximum number of an approval's runs that wait for an answer at the same time. They use no worker. Airflow starts further runs when
-# some have ended. It is the default of Airflow's max_active_runs_per_dag.
+# The maximum number of waiting runs of an approval (Airflow's default max_active_runs_per_dag). They use no worker.
 OPEN_APPROVALS = 16
 
-# Airflow's commands, API and UI refuse a backfill of a DAG with these types of runs (names of the REST API). They are all others.
+# All run types except backfill (names of the REST API). Airflow's commands, API and UI then refuse a backfill of the DAG.
 _NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
 
 class BatchDag(DAG):
-    """A DAG without deadlines and without its failure callback in ``airflow dags test``.
+    """A DAG without deadlines and failure callback in ``airflow dags test``.
 
-    With deadlines, Airflow 3.3 fails after the last task of the test and exits with code 1. The callback is a notifier. In a test, Airflow
-    3.3 calls it with a DAG that cannot render its templates, so each failed test would end with an error of the callback.
+    With deadlines, Airflow 3.3 fails after the last task of the test and exits with code 1. Its failure callback gets a DAG that
+    cannot render the notifier's templates.
     """
 
     def test(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,7 +71,7 @@ def batch_dag(spec: BatchSpec, *, file: str, params: Mapping[str, Param] | None 
     """The DAG of one batch, with its schedule.
 
     :param file: the DAG file. The UI shows its docstring.
-    :param params: the parameters of this batch; the common ones come first.
+    :param params: the parameters of this batch. They follow the common ones.
     """
     refuse_other_dag_file(Path(file))
     with BatchDag(
@@ -95,7 +93,7 @@ def batch_dag(spec: BatchSpec, *, file: str, params: Mapping[str, Param] | None 
 
 
 def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | None = None) -> DAG:
-    """The DAG of a family, without a schedule. The form selects the batches to run.
+    """The DAG of a family, without a schedule. The form selects the batches.
 
     :param file: the DAG file. The UI shows its docstring.
     :param params: the parameters of the family's batches.
@@ -110,7 +108,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
         tags={family.slug, "by-hand"},
         params={**_parameters(), BATCHES_PARAMETER: _batches(specs), **(params or {})},
         on_failure_callback=UnreportedRunAlert({spec.slug: failure_alert(spec) for spec in specs}),
-        # An upper bound: some of the batches run at the same time.
+        # An upper bound, because some batches run in parallel.
         deadline=late_deadline(
             family.dag_id,
             family.name,
@@ -122,13 +120,13 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
             if spec.after is not None:
-                # The next batch does not wait for `announce`: it needs only what this one has made.
+                # The next batch needs only the results of this one, so it does not wait for `announce`.
                 groups[spec.after].get_child_by_label(CLOSE_RUN.id) >> group
     return dag
 
 
 def operation_dag(form: OperationForm, *, file: str) -> DAG:
-    """The DAG of a form. In its page, the docstring of its file, a table of the operations replaces ``{operations}``."""
+    """The DAG of a form. In its file's docstring, a table of the operations replaces ``{operations}``."""
     params = {
         name: field_param(each, form.section(name), form.description(name))
         for name, each in form.shown_fields.items()
@@ -137,9 +135,9 @@ def operation_dag(form: OperationForm, *, file: str) -> DAG:
 
 
 def approval_dag(spec: OperationSpec, *, file: str, params: Mapping[str, Param] | None = None) -> DAG:
-    """The DAG of an approval. A run may last for days, several runs may wait at the same time, and there is no deadline.
+    """The DAG of an approval. It has no deadline: a run may last for days, and several runs may wait at the same time.
 
-    :param params: the fields of its form beside the request's.
+    :param params: the form's fields besides the field of the request.
     """
     fields = {**_month(spec), **(params or {}), "request": request_param()}
     return _operation_dag(spec, file, fields, waits_for_people=True)
@@ -161,7 +159,7 @@ def _operation_dag(
     )
     settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec))
     if not spec.cron:
-        # Only people and requests start it. While it is paused, what they start waits unseen.
+        # Only users and requests start it. A run of a paused DAG would wait unseen.
         settings["is_paused_upon_creation"] = False
     if waits_for_people:
         settings["max_active_runs"] = OPEN_APPROVALS
@@ -185,14 +183,13 @@ def _operation_dag(
 def _timetable(spec: RunSpec) -> CronTriggerTimetable | None:
     """The schedule of the registry, or None.
 
-    Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and with it the
-    business date, would then lie one period earlier.
+    With `[scheduler] create_cron_data_intervals`, a plain cron would have data intervals. The business date would then be one period
+    too early.
     """
     return CronTriggerTimetable(spec.cron, timezone=TIME_ZONE) if spec.cron else None
 
 
 def _choice(form: OperationForm) -> dict[str, Param]:
-    """The first field of the form, which selects the operation, unless there is only one."""
     if not form.has_choice:
         return {}
     batch = form.spec.batch
@@ -214,7 +211,7 @@ def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = Fa
         # Missed runs are not started after downtime: docs/operate/runs.md.
         "catchup": False,
         "max_active_runs": 1,
-        # Otherwise a run keeps the DAG file of its begin, which refuses the wheel of the next release: docs/install/upgrade.md.
+        # Otherwise a run keeps its first DAG file, which rejects the next release's wheel: docs/install/upgrade.md.
         "disable_bundle_versioning": True,
         "allowed_run_types": None if backfills else _NO_BACKFILL,
         "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),
@@ -222,7 +219,7 @@ def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = Fa
 
 
 def _with_link(doc_md: str, page: str) -> str:
-    """The text of a DAG's page, with links to the documentation if there is a site: the operators' page, and the page of the batch."""
+    """The text of a DAG's page. If there is a documentation site, it ends with links to the operators' page and the batch's page."""
     if os.environ.get(SITE_VARIABLE, "").strip() and not own_site():
         raise ValueError(
             f"{SITE_VARIABLE} must be the address of the site, such as https://docs.example.jp/batches, "
@@ -257,15 +254,13 @@ def _parameters(heading: str = "", *, takes_tenants: bool = True) -> dict[str, P
 
 
 def _warning_of_pause(spec: BatchSpec) -> str:
-    """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run of the schedule.
-
-    The warning is a heading of the form, because the help of a field is easily missed.
+    """A warning that Airflow's form unpauses a paused DAG by default, so that the last missed run starts. It is a heading, because users
+    miss the help of fields.
     """
     return f"ドライラン（一時停止中は、先に予定の 1 回が本番で動きます。DAG {spec.family.dag_id} で {spec.id} を選んでください）"
 
 
 def _month(spec: OperationSpec) -> dict[str, Param]:
-    """The field for the month of an operation that works on a month."""
     if spec.works_on is not WorksOn.PREVIOUS_MONTH:
         return {}
     field = Day("業務日（対象月）", "請求の対象月のどれか 1 日（日本時間、YYYY-MM-DD）。空欄なら前月。")

@@ -1,9 +1,9 @@
-"""The deadlines of each DAG: its time limit, and 1.5 times its usual duration.
+"""The deadlines of a DAG: its time limit, and 1.5 times its usual duration.
 
-Airflow computes a deadline once, when the run is created (in the scheduler, or in the API server for a manual run). If the deadline passes
-and the run has not succeeded, the triggerer calls the callback. The references are custom. With the built-in ``DAGRUN_QUEUED_AT``, Airflow
-3.3 answers 500 if a user clears a task while the deadline is pending. ``skill_batch.plugin`` registers the references. Their dotted path
-must not change. They must not raise an error, because a run without a deadline is better than no run.
+Airflow computes a deadline once, when it creates the run (in the scheduler, or in the API server for a manual run). If the run has not
+succeeded by then, the triggerer calls the callback. The references are custom, because with ``DAGRUN_QUEUED_AT`` Airflow 3.3 answers
+500 if a user clears a task while the deadline is pending. ``skill_batch.plugin`` registers them. Their dotted path must not change.
+They must not raise: a run without a deadline is better than no run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The number of successful runs among which comparable ones are searched.
+# Comparable runs are searched among this many successful runs.
 _SEARCHED_RUNS = 100
 
 
@@ -63,13 +63,13 @@ class _RunReference(BaseDeadlineReference):
 
     @abstractmethod
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
-        """The time, or None for a run without a deadline."""
+        """The time; None if the run has no deadline."""
 
 
 @deadline_reference()
 @dataclass(eq=False)
 class RunBegins(_RunReference):
-    """The time at which the run may begin. The interval of the deadline is the time limit."""
+    """The earliest start of the run. The deadline's interval is the time limit."""
 
     @override
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
@@ -81,7 +81,7 @@ class RunBegins(_RunReference):
 class UsualEnd(_RunReference):
     """The end of a run that takes ``factor`` times the average of the DAG's last comparable runs. None if there are too few.
 
-    A comparable run succeeded, was not cleared, is no backfill, no test and no dry run, and worked on all tenants.
+    A comparable run succeeded, was not cleared, worked on all tenants, and is no backfill, test or dry run.
     """
 
     factor: float = float(FACTOR)
@@ -113,7 +113,7 @@ def _is_ordinary(conf: dict[str, Any]) -> bool:
 def deadlines_of(
     batch_id: str, batch_name: str, severity: str, time_limit: timedelta, *, is_operation: bool = False
 ) -> list[DeadlineAlert]:
-    """The two deadlines of a DAG with a schedule. ``severity`` is the severity of a late run; a slow run is MEDIUM.
+    """The two deadlines of a scheduled DAG. ``severity`` is the severity of a late run; a slow run is MEDIUM.
 
     ``is_operation``: the user who triggered the run gets the alert about a late run.
     """
@@ -131,7 +131,7 @@ def deadlines_of(
 def late_deadline(
     batch_id: str, batch_name: str, severity: str, time_limit: timedelta, *, is_operation: bool = False
 ) -> DeadlineAlert:
-    """The deadline for the time limit of a run. ``is_operation``: the user who triggered the run gets the alert."""
+    """The deadline for a run's time limit. ``is_operation``: the user who triggered the run gets the alert."""
     return DeadlineAlert(
         reference=RunBegins(),
         interval=time_limit,

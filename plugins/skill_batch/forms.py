@@ -21,7 +21,7 @@ _EMPTY: dict[str, Any] = {"lines": [], "flag": False}
 
 
 def field_param(field: Field, section: str | None = None, description: str = "") -> Param:
-    """The field, optionally below a heading, and with another help than its own."""
+    """The field, with an optional heading and an optional replacement of its help."""
     schema = _SCHEMAS[field.input]
     if field.choices:
         schema = {**schema, "enum": [None, *field.choices], "values_display": dict(field.choices)}
@@ -41,7 +41,7 @@ def tenants_param(description: str) -> Param:
 
 
 def request_param() -> Param:
-    """The field of the form that names a request. A batch fills it in."""
+    """The field that names a request. A batch fills it in."""
     return field_param(
         Field(
             "承認依頼のID",

@@ -1,4 +1,4 @@
-"""The ``Installation`` of production, with Airflow's connections, Variables and API."""
+"""The production ``Installation``, with Airflow's connections, Variables and API."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AirflowInstallation:
 
     @contextmanager
     def cleanup(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
-        """A connection as ``batch_cleanup``, which cannot read itself whether the installation may delete."""
+        """A connection as ``batch_cleanup``. The role itself cannot read whether the installation may delete."""
         from skill_batch.hooks.tenant_db import CleanupDbHook
         from include.skillreport.schema.deletion import require_deletion
 
@@ -79,7 +79,7 @@ class AirflowInstallation:
         return password
 
     def keys(self, name: str) -> list[str]:
-        """The password of a connection of any type, and the earlier ones of its extra."""
+        """The password of a connection of any type, and the earlier passwords in its extra."""
         connection = find_connection(name)
         if connection is None:
             return []
@@ -129,12 +129,12 @@ class AirflowInstallation:
         return datetime.now(UTC)
 
     def is_alive(self, dag_id: str, run_id: str) -> bool:
-        """Whether the run exists in Airflow and has not ended."""
+        """True if the run exists in Airflow and has not ended."""
         ti = get_current_context()["ti"]
         return ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]) > 0
 
     def report(self, digest: Digest, result: RunResult) -> bool:
-        """Send a digest to the operators' channels. A task calls this."""
+        """Send a digest to the operators' channels. Only for tasks."""
         from skill_batch.closing import report_digest
 
         return report_digest(digest, result, get_current_context()["ti"])

@@ -1,9 +1,9 @@
-"""Look up Airflow connections and Variables, and distinguish a missing one from an outage.
+"""Looks up Airflow connections and Variables, and distinguishes missing values from outages.
 
-If the API server or a secrets manager does not answer, the SDK logs this at DEBUG. It then reports the connection as not found, or returns
-the default of the Variable. This module therefore requests a missing connection or Variable again.
+If the API server or a secrets manager does not answer, the SDK reports the connection as not found, or returns the Variable's default.
+This module therefore requests missing values again.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class AirflowUnavailableError(ConnectionError):
-    """Airflow, or its secrets manager, does not answer. Recoverable, as each ``ConnectionError``."""
+    """Airflow, or its secrets manager, does not answer. Recoverable, like every ``ConnectionError``."""
 
 
 def find_connection(conn_id: str) -> Connection | None:
@@ -75,7 +75,7 @@ def find_variable(name: str) -> str | None:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the error means that the API server did not answer or failed, so that a retry may help."""
+    """True if the API server did not answer or failed, so that a retry may help."""
     return isinstance(error, AirflowUnavailableError) or is_outage_of_api_server(error)
 
 
@@ -85,7 +85,7 @@ def _ask_again(
     ask_api_server: Callable[[], bool],
     what: str,
 ) -> _T | None:
-    """Request it from the secrets managers and the API server one by one, because these calls raise their errors."""
+    """Request a value from the secrets managers and the API server one by one, because these calls raise their errors."""
     is_absent = True
     for backend in secrets_managers():
         try:
@@ -97,7 +97,7 @@ def _ask_again(
             return None
     except Exception as error:
         raise _unavailable(what, reason_of(error) or type(error).__name__) from error
-    # A backend has it, but did not answer the first request.
+    # A backend has the value, but did not answer the first request.
     answer = ask()
     if answer is None:
         raise _unavailable(what, "the answers differ")

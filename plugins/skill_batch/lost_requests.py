@@ -1,4 +1,4 @@
-"""The hourly look for requests for an approval whose run can no longer take an answer: Airflow has lost it, or it has ended."""
+"""The hourly search for approval requests whose run can no longer take an answer, because it is lost or has ended."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ENDED = (
 def lost_request_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime, *, dry_run: bool
 ) -> list[tuple[str, Alert]]:
-    """Start the run again of each open request whose run is gone. Returns the keys and alerts about these, and about those whose run has
-    ended, which a person starts again: once a day. ``now`` is aware.
+    """Restart the run of each open request whose run is lost. Returns the keys and alerts about these requests.
 
-    The request of an ended run is closed if nothing of it is held any more: a new run would not find it.
+    Requests whose run has ended get a daily alert, and a user restarts them. If nothing of such a request is held any more, it is
+    closed, because a new run would not find it. ``now`` is aware.
     """
     from skill_batch.approvals import start_run
     from include.skillreport.approvals.requests import is_outdated, move_to_run, open_requests, withdraw
@@ -70,7 +70,7 @@ def lost_request_alerts(
 
 
 def _next_run_id(request: ApprovalRequest, now: datetime) -> str:
-    """A run id of its own: Airflow may still have a row of the former one."""
+    """A new run id, because Airflow may still have the former run."""
     return f"{request.request_id.replace(' ', '_')}_again_{now:%Y%m%dT%H%M%S}"
 
 

@@ -1,7 +1,7 @@
-"""A run that a user marks as failed in Airflow: its rows are closed, and the user's team gets an alert.
+"""The listener for a run that a user marks as failed: closes its rows and sends an alert to the user's team.
 
-Airflow runs no callback then. It calls this listener in the API server, within the user's request, and in the scheduler for any other
-failed run. The alert has the key of the failure alert, so a run is reported once.
+Airflow runs no callback then. It calls the listener in the API server, within the user's request, and for other failed runs in the
+scheduler. The alert has the key of the failure alert, so a run is reported once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DONE = "記録: 処理は終わっています。"
 
 @dataclass(frozen=True)
 class MarkedRun:
-    """What is known about the run. ``attempt`` is the number of times that it was cleared, ``started_by`` the user who triggered it."""
+    """The known data of the run. ``attempt`` is its number of clears, ``started_by`` the user who triggered it."""
 
     dag_id: str
     run_id: str
@@ -41,7 +41,7 @@ class MarkedRun:
 
 @hookimpl
 def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
-    """Report the run if a user has marked it. Never raises, and does not make the user wait."""
+    """Report the run if a user marked it. Never raises, and does not make the user wait."""
     if not is_set_by_user(msg):
         return
     from skill_batch.notifiers.triggering_user import is_dry_run
@@ -82,7 +82,6 @@ def _report(run: MarkedRun, specs: tuple[RunSpec, ...]) -> None:
 def _close_rows(
     database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
 ) -> list[tuple[RunSpec, str, bool]]:
-    """Close the running rows of this run; returns them as ``_ended_rows`` does."""
     from include.skillreport.core.execution.run_log import close_orphan, running_executions
 
     return [
@@ -97,9 +96,10 @@ def _close_rows(
 def _ended_rows(
     database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
 ) -> list[tuple[RunSpec, str, bool]]:
-    """The batches to report of a run without running rows, with their execution ids, and whether their work is done.
+    """The batches to report of a run without running rows: spec, execution id, and True if the work is done.
 
-    If there are unfinished ones, only these. A run of one batch may have no rows. Of a family's run, only the rows say which batches began.
+    If some batches are unfinished, returns only these. A run of one batch may have no rows. For a family's run, only the rows show
+    which batches began.
     """
     from skill_batch.notifiers.recorded_result import rows_of_run
 
@@ -131,7 +131,6 @@ def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels, 
 
 
 def _team(run: MarkedRun, spec: RunSpec) -> TriggeringUser | None:
-    """The user who started an operation or a dry run; None: the operators."""
     from skill_batch.notifiers.triggering_user import triggering_user
     from include.skillreport.core.run_spec import OperationSpec
 

@@ -1,9 +1,9 @@
-"""Mask many secrets in the logs at once.
+"""Masks many secrets in the logs at once.
 
-Airflow's masker compiles one pattern of all its secrets each time that it gets a secret, in the task and in its supervisor: 2,000 secrets
-of 200 characters take minutes one by one, and a second in one call. Its only public way to add several in one call is the setting
-``[logging] secret_mask_adapter``, a function that returns more texts to mask for each secret. If it is ``skill_batch.masking.parts``,
-all secrets go to the masker in one text. If not, they are masked one by one.
+For each new secret, Airflow's masker compiles one pattern of all its secrets, in the task and in its supervisor. 2,000 secrets of 200
+characters take minutes one by one, but a second in one call. The only public way to add several at once is the setting ``[logging]
+secret_mask_adapter``: a function that returns further texts to mask. With ``skill_batch.masking.parts``, all secrets go to the masker
+in one text. Otherwise they are masked one by one.
 
 Airflow imports this module while it starts, so it imports Airflow only in functions.
 """
@@ -15,18 +15,17 @@ from collections.abc import Collection
 
 log = logging.getLogger(__name__)
 
-# The value of the setting.
 ADAPTER = "skill_batch.masking.parts"
 
-# The parts of a secret that contains it are masked one by one.
+# A secret that contains it is masked on its own.
 _SEPARATOR = "\x1e"
 
-# This many secrets of 200 characters take five seconds if they are masked one by one.
+# This many secrets of 200 characters take five seconds one by one.
 _MANY = 200
 
 
 def mask_all(secrets: Collection[str]) -> None:
-    """Mask these secrets in the logs of this task and of its supervisor."""
+    """Mask these secrets in the logs of this task and its supervisor."""
     from airflow.sdk import conf
     from airflow.sdk.log import mask_secret
 
@@ -46,5 +45,5 @@ def mask_all(secrets: Collection[str]) -> None:
 
 
 def parts(secret: str) -> list[str]:
-    """The secrets in a text of ``mask_all``; empty for any other secret. Airflow calls this function for each secret that it masks."""
+    """The secrets in a text of ``mask_all``; empty for any other secret. Airflow calls this for each secret."""
     return secret.split(_SEPARATOR) if _SEPARATOR in secret else []

@@ -1,4 +1,4 @@
-"""Send the metrics of a run to StatsD or OpenTelemetry, with Airflow's metrics (``[metrics]`` in its configuration).
+"""Sends the metrics of a run to StatsD or OpenTelemetry, with Airflow's metrics (``[metrics]`` in its configuration).
 
 Airflow adds its prefix (``airflow.`` by default) to the names. The table of docs/admin/alerts.md is generated from ``METRICS``.
 """
@@ -21,7 +21,7 @@ PREFIX = "skill_batch"
 class RunMetric:
     """A metric of a run: its name without prefixes, its kind, its unit, and its value.
 
-    A value of None: the run does not report this metric.
+    None as the value: the run does not report this metric.
     """
 
     name: str
@@ -69,7 +69,7 @@ METRICS = (
 
 
 def record_metrics(result: RunResult) -> None:
-    """Send the metrics of the run; each has the tag ``batch_id``."""
+    """Send the run's metrics, with the tag ``batch_id``."""
     tags = {"batch_id": result.batch_id}
     for metric in METRICS:
         value = metric.value(result)

@@ -24,7 +24,7 @@ _AUTH_TYPES = ("basic", "oauth2")
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
 _MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 
-# Above these, a limit is a typing error: no mail server accepts so many connections or messages.
+# No mail server accepts so many connections or messages, so a higher limit is a typing error.
 _MOST_CONNECTIONS, _MOST_PER_MINUTE = 1_000, 1_000_000
 
 _NUMBER = re.compile("[0-9]{1,10}")
@@ -34,10 +34,10 @@ _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
 
 def network(*, with_mail: bool = True) -> Network:
-    """The mail server of the connection ``skill_batch_smtp`` (an SMTP connection), and hosts whose address may be private.
+    """The mail server of ``skill_batch_smtp`` (an SMTP connection), and hosts that may have private addresses.
 
-    The Variable ``skill_batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only calls services
-    needs no mail server.
+    The Variable ``skill_batch_allowed_hosts`` (``host:port``, separated by commas) is empty in production. Batches that only call
+    services need no mail server.
     :raises ConnectionMissingError: ``with_mail``, and no mail server is defined.
     """
     hosts = find_variable(ALLOWED_HOSTS_VARIABLE) or ""
@@ -49,11 +49,11 @@ def network(*, with_mail: bool = True) -> Network:
 
 
 def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
-    """The mail server of ``skill_batch_smtp``, or of another connection of its kind.
+    """The mail server of ``skill_batch_smtp``, or of another SMTP connection.
 
     Its extra may have the server's limits: ``connections`` at once and ``messages_per_minute``.
     :raises ConnectionMissingError: it is not defined, or has no host or no sender.
-    :raises ConnectionInvalidError: a value of its extra cannot be used; the message names it.
+    :raises ConnectionInvalidError: a value of its extra is invalid; the message names it.
     """
     connection = required_connection(conn_id, "SMTP")
     extra = valid_extra(connection)
@@ -86,9 +86,9 @@ def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
 
 
 def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
-    """The mailbox of ``skill_batch_mailbox`` (an IMAP connection), which is optional.
+    """The mailbox of ``skill_batch_mailbox`` (an optional IMAP connection).
 
-    :raises ConnectionInvalidError: it has no host or login, or a value of its extra cannot be used; the message names it.
+    :raises ConnectionInvalidError: it has no host or login, or a value of its extra is invalid; the message names it.
     """
     connection = find_connection(conn_id)
     if connection is None:
@@ -124,9 +124,9 @@ def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
 
 
 def oauth_of(conn_id: str, extra: Mapping[str, object]) -> OAuthConfig | None:
-    """The login by token, with the names of Airflow's SMTP provider and ``token_url``; None: the login is by password.
+    """The settings of a login by token, named as in Airflow's SMTP provider, with ``token_url``; None: login by password.
 
-    :raises ConnectionInvalidError: a value is missing or cannot be used.
+    :raises ConnectionInvalidError: a value is missing or invalid.
     """
     auth_type = _text(conn_id, extra, "auth_type") or "basic"
     if auth_type not in _AUTH_TYPES:
@@ -156,7 +156,7 @@ def oauth_of(conn_id: str, extra: Mapping[str, object]) -> OAuthConfig | None:
 
 
 def _text(conn_id: str, extra: Mapping[str, object], name: str) -> str:
-    """A text of a connection's extra, stripped; empty if it is missing. :raises ConnectionInvalidError: it is no text."""
+    """A stripped text of a connection's extra; empty if it is missing. :raises ConnectionInvalidError: it is no text."""
     value = extra.get(name) or ""
     if not isinstance(value, str):
         raise ConnectionInvalidError(f"Airflow の接続 '{conn_id}' の extra '{name}' は文字列にしてください。")

@@ -24,16 +24,16 @@ def object_store() -> ObjectStore:
 
 
 def find_upload_store() -> ObjectStore | None:
-    """The store of the Variable ``skill_batch_upload_url``: the same place, through a connection that may only write uploaded files.
+    """The store of the Variable ``skill_batch_upload_url``: the same place, with a connection that may only write uploaded files.
 
-    None: nobody uploads. :raises SettingsError: as ``object_store``.
+    None: uploads are disabled. :raises SettingsError: as ``object_store``.
     """
     url = find_variable(UPLOAD_VARIABLE)
     return _store(UPLOAD_VARIABLE, url) if url else None
 
 
 def find_object_store() -> ObjectStore | None:
-    """The store of ``object_store``, or None if the Variable is not an absolute URL."""
+    """As ``object_store``, but None if the Variable is not an absolute URL."""
     try:
         return object_store()
     except SettingsError:
@@ -48,5 +48,5 @@ def _store(variable: str, given: str) -> ObjectStore:
             f"ファイルの保存先がありません。Airflow の Variable '{variable}' に file:///data/batch や "
             f"s3://aws_default@bucket/batch の形で設定してください（現在の値: '{url}'）。"
         )
-    # Has the methods of pathlib.Path that ObjectStore uses, and the credentials of the connection.
+    # Has the methods of pathlib.Path that ObjectStore uses, and the connection's credentials.
     return ObjectStore(cast("Path", ObjectStoragePath(url)))

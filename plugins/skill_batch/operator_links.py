@@ -1,4 +1,4 @@
-"""The link from each task of a run in Airflow's UI to the run on the operators' board."""
+"""The link from each task in Airflow's UI to its run on the operators' board."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class BoardLink(BaseOperatorLink):
-    """「ボードで見る」. It is global, so mapped tasks and tasks that wait for a user have it too, also before they start."""
+    """「ボードで見る」. It is global, so mapped and waiting tasks have it too, even before they start."""
 
     name = "ボードで見る"
 
     @override
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Relative to the base of Airflow's UI, which may have a path. Empty for the DAGs of other teams: the UI then shows no link."""
+        """A link relative to the base of Airflow's UI, which may have a path. Empty for other teams' DAGs: the UI then shows no link."""
         return board_path(ti_key.dag_id, ti_key.run_id) if ti_key.dag_id in _dag_ids() else ""
 
 

@@ -1,7 +1,7 @@
-"""Check that Python finds ``include/skillreport``, before anything imports it.
+"""Checks that Python finds ``include/skillreport``, before anything imports it.
 
-``include`` is a namespace: each team on the same Airflow has a folder of its own in it. A folder ``include`` with a file ``__init__.py`` is
-a package instead. Python then looks into no other folder ``include``, wherever that package is on the path.
+``include`` is a namespace: each team on the same Airflow has its own folder in it. If any folder ``include`` on the path has an
+``__init__.py``, Python takes it as a package and ignores the other folders.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ class HiddenPackageError(ImportError):
 
 
 def require_own_include() -> None:
-    """:raises HiddenPackageError: names the file that hides the folder, or says that the folder is missing, and what to do."""
+    """Check the import path. :raises HiddenPackageError: names the file that hides the folder, or says that the folder is missing, and
+    the fix.
+    """
     found = util.find_spec("include")
     if found is not None and util.find_spec("include.skillreport") is not None:
         return

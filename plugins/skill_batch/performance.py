@@ -1,7 +1,7 @@
-"""Detect slow runs: over 1.5 times the average of the batch's last 20 comparable runs (batch list, section 6.3).
+"""Detects slow runs: over 1.5 times the average of the batch's last 20 comparable runs (batch list, section 6.3).
 
-A comparable run completed, was no dry run, and worked on all tenants. The scheduler and the triggerer import this module, on some
-platforms without ``include``.
+A comparable run completed, worked on all tenants, and was no dry run. The scheduler and the triggerer import this module, sometimes
+without ``include``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import psycopg
 
 FACTOR = Decimal("1.5")
-# The number of runs in the average, and the minimum number of runs for an average.
+# The number of runs in an average, which is also the minimum.
 LAST_RUNS = 20
 LEAST_RUNS = 5
-# A run of at most this duration is never slow: Airflow's start-up time alone varies by more than half of it.
+# A shorter run is never slow: Airflow's start-up time alone varies by more than half of it.
 LEAST_SECONDS = 30
 
 
@@ -39,7 +39,7 @@ class Slowness:
 
 
 def slowness(seconds: Decimal, history: Sequence[Decimal]) -> Slowness | None:
-    """The slowness of a run, compared with the earlier durations; None if it is not slow, or if there are too few."""
+    """The slowness of a run, compared with earlier durations; None if it is not slow, or if there are too few."""
     if len(history) < LEAST_RUNS or seconds <= LEAST_SECONDS:
         return None
     average = sum(history, Decimal(0)) / len(history)
@@ -47,6 +47,6 @@ def slowness(seconds: Decimal, history: Sequence[Decimal]) -> Slowness | None:
 
 
 def load_history(platform: psycopg.Connection, batch_id: str, run_id: str) -> list[Decimal]:
-    """The durations in seconds of the batch's last comparable runs, newest first, except of this run."""
+    """The durations in seconds of the batch's last comparable runs, newest first, except this run."""
     about = {"batch_id": batch_id, "run_id": run_id, "last_runs": LAST_RUNS}
     return [seconds for (seconds,) in platform.execute(SQL["comparable_runs"], about)]

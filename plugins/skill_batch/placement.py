@@ -1,4 +1,4 @@
-"""Where Airflow runs a task, and with how much: the settings ``placement`` of the deployment."""
+"""The workers and resources of tasks: the settings ``placement`` of the deployment."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
-    """The arguments of an operator; empty if the deployment places no tasks.
+    """The placement arguments of an operator; empty if the deployment places no tasks.
 
-    A wrong setting must not take the DAGs away, and with them the alert about it. So the tasks stay where Airflow's own configuration has
-    them, and ``open_run`` fails with the sentence.
+    A wrong setting must not remove the DAGs, or the alert about it. The tasks then use Airflow's defaults, and ``open_run`` fails with
+    the reason.
     """
     settings = _settings(os.environ.get("SKILL_BATCH_SETTINGS"))
     if settings is None:
@@ -34,13 +34,13 @@ def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
 
 @cache
 def _settings(file: str | None) -> PlacementSettings | None:
-    """None if the deployment's settings have no such section, or a wrong one: then the other tasks need not read it again."""
+    """The settings; None if the section is missing or invalid, so that the other tasks do not read it again."""
     try:
-        # The reader needs imports that no other parse of a DAG file needs.
+        # The reader needs imports that DAG files otherwise do not need.
         if file is None or b"placement" not in Path(file).read_bytes():
             return None
     except OSError:
-        return None  # `open_run` says it
+        return None  # `open_run` reports it
     from include.skillreport.core.errors import SettingsError
     from include.skillreport.core.execution.settings import PlacementSettings
 
@@ -52,10 +52,10 @@ def _settings(file: str | None) -> PlacementSettings | None:
 
 
 def _pod(resources: Resources) -> Any:
-    """The part of a pod that KubernetesExecutor lays over its template: its container is named ``base``.
+    """The pod override that KubernetesExecutor merges into its template. Its container is named ``base``.
 
-    Source: https://airflow.apache.org/docs/apache-airflow-providers-cncf-kubernetes/stable/kubernetes_executor.html (pod_override), read
-    November 2026.
+    Source: https://airflow.apache.org/docs/apache-airflow-providers-cncf-kubernetes/stable/kubernetes_executor.html (pod_override),
+    read November 2026.
     """
     from kubernetes.client import models as k8s
 

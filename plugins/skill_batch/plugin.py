@@ -1,4 +1,4 @@
-"""The Airflow plugin. The wheel's entry point loads it. Without a wheel, ``plugins/skill_batch_plugin.py`` loads it."""
+"""The Airflow plugin. The wheel's entry point or ``plugins/skill_batch_plugin.py`` loads it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ log = logging.getLogger(__name__)
 try:
     refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))
 except MixedVersionsError as error:
-    # The DAG files raise the error. Airflow loads plugins only once per process, so a plugin with an error would be missing until a
-    # restart.
+    # The DAG files raise the error. A failed plugin would be missing until a restart.
     log.error("%s", error)
 
 
 class SkillBatchPlugin(AirflowPlugin):
-    """Registers the custom deadline references, which Airflow stores with a run's deadline, the operators' board and the links to it, and
-    the listener for runs that a user marks as failed.
+    """Registers the deadline references, which Airflow stores with a run's deadline, the operators' board and its links, and the listener
+    for runs that a user marks as failed.
     """
 
     name = "skill_batch"
@@ -49,9 +48,9 @@ class SkillBatchPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The board's app. Only the API server calls this, so other processes do not import the board.
+        """The board's app. Only the API server calls this and imports the board.
 
-        If the board cannot be built, it is left out, because Airflow's UI must start without it.
+        An error of the board is only logged, because Airflow's UI must start without it.
         """
         try:
             from skill_batch.board.application import create_app

@@ -1,7 +1,7 @@
-"""The Airflow provider that the wheel registers: the project's connection types, with the fields of their forms.
+"""The wheel's Airflow provider: the project's connection types, with their form fields.
 
-A connection of a generic type (Postgres, SMTP, IMAP, Slack, HTTP) works as well, because the hooks look connections up by their id. The
-project's types show the fields that the generic forms do not have. Airflow reads this when the UI requests a form, so it imports nothing.
+Generic types (Postgres, SMTP, IMAP, Slack, HTTP) work as well, because the hooks look connections up by id, but their forms lack
+fields. Airflow reads this when the UI requests a form, so it imports nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NUMBER = ("integer", "null")
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Provider info in Airflow's format (``airflow/provider_info.schema.json``, with ``conn-fields`` and ``ui-field-behaviour``)."""
+    """The provider's data in Airflow's format (``airflow/provider_info.schema.json``, with ``conn-fields`` and ``ui-field-behaviour``)."""
     return {
         "package-name": "skill-report-batches",
         "name": "Skill report batches",
@@ -141,13 +141,12 @@ def _alert_http() -> dict[str, Any]:
             "schema": "https または http",
         },
         placeholders={"schema": "https"},
-        # Its other fields are those of Airflow's HTTP connection: proxies, verify, cert, headers.
+        # The other fields are those of Airflow's HTTP connection: proxies, verify, cert, headers.
         hidden=["login"],
     )
 
 
 def _login_by_token() -> dict[str, Any]:
-    """The fields of XOAUTH2, with the names of Airflow's SMTP provider."""
     return {
         "auth_type": _field("ログインの方法", _TEXT, default="basic", enum=["basic", "oauth2"]),
         "client_id": _field("client_id", _TEXT, "oauth2 だけ"),
@@ -160,7 +159,6 @@ def _login_by_token() -> dict[str, Any]:
 
 
 def _field(label: str, kind: tuple[str, ...], description: str = "", **schema: Any) -> dict[str, Any]:
-    """One field of the extra. ``schema``: further keywords of JSON Schema."""
     field: dict[str, Any] = {"label": label, "schema": {"type": list(kind), **schema}}
     return field | ({"description": description} if description else {})
 

@@ -1,4 +1,4 @@
-"""The alerts about what runs after a pause hold until people confirm it (「再開の承認」), once a day."""
+"""The daily alerts about items that runs after a pause hold until users approve them (「再開の承認」)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from include.skillreport.approvals.requests import Unconfirmed
     from include.skillreport.core.run_spec import RunSpec
 
-# The hour (Asia/Tokyo) of the day's alert. The first one is sent at once.
+# The hour (Asia/Tokyo) of the daily alert. The first alert is sent at once.
 _HOUR = 9
 
 
 def resumption_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """The keys and alerts of all requests without an answer. A key is the same until nine o'clock. ``now`` is aware."""
+    """The keys and alerts of all unanswered requests. A key is the same until nine o'clock. ``now`` is aware."""
     from include.skillreport.approvals.requests import unconfirmed
 
     return [
@@ -34,7 +34,7 @@ def resumption_alerts(
 
 
 def alert_day(now: datetime) -> date:
-    """The day of an alert that is sent once a day: it begins at nine o'clock. ``now`` is aware."""
+    """The day of a daily alert, which begins at nine o'clock. ``now`` is aware."""
     return (now.astimezone(JAPAN) - timedelta(hours=_HOUR)).date()
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 BASE_DELAY = timedelta(seconds=2)
 
-# Shards that failed at the same time (for example because the database restarted) must not retry at the same time: up to 25 % later.
+# Adds up to 25 %, so that shards that fail together (for example in a database restart) do not retry together.
 _JITTER = 0.25
 
 
 class RecoverableErrorsOnly(RetryPolicy):
-    """Retry recoverable errors with exponential backoff and jitter; fail at once on permanent errors.
+    """Retries recoverable errors with exponential backoff and jitter; fails at once on permanent errors.
 
     ``retries`` is the task's number of retries. A killed worker raises no exception; Airflow then retries without this policy.
     """

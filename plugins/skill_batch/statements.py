@@ -1,4 +1,4 @@
-"""The SQL statements of the modules that the scheduler and the triggerer import without ``include``."""
+"""The SQL statements of modules that the scheduler and the triggerer import without ``include``."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def _blocks() -> Iterator[tuple[str, LiteralString]]:
             yield name, statement
 
 
-# By name. The files have the format that include/skillreport/core/database.py describes.
+# By name, from files in the format that include/skillreport/core/database.py describes.
 SQL = dict(_blocks())

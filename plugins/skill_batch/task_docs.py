@@ -1,4 +1,4 @@
-"""What operators read about each task in Airflow's UI: what it does, and whether it may be cleared."""
+"""The operators' description of each task in Airflow's UI: what it does, and whether it may be cleared."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 
 def _failed_only(reason: str = "") -> str:
-    """The advice of a mapped task; ``reason`` says why it is safe."""
     return "失敗したインスタンスだけを、下流ごと消去してください" + (f"（{reason}）。" if reason else "。")
 
 
 _FAILED_ONLY = _failed_only()
 _NOTHING_TWICE = _failed_only("二重には処理しません")
 
-# By the id of the task. The tasks of all operations, and those of one batch or operation, may have a text of their own.
+# By task id. A task of all operations, or of one batch or operation, may have its own text.
 _DOCS: Mapping[str, str] = {
     # Every batch
     "open_run": "パラメータとデータベースを確認し、実行ログを開始して、対象を選びます。"
@@ -74,6 +73,6 @@ _DOCS: Mapping[str, str] = {
 
 
 def task_doc(spec: RunSpec, task_id: str) -> str | None:
-    """The text of a task of a batch or an operation, in Markdown; None if there is none."""
+    """The Markdown text of a task of a batch or an operation; None if there is none."""
     own = (f"{spec.id}.{task_id}", *([f"operation.{task_id}"] if isinstance(spec, OperationSpec) else []))
     return next((_DOCS[name] for name in (*own, task_id) if name in _DOCS), None)

@@ -1,4 +1,4 @@
-"""The alert about what waits too long for another person's approval, once a week."""
+"""The weekly alert about entries that wait too long for another user's approval."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from skill_batch.resumption_alerts import alert_day
 if TYPE_CHECKING:
     import psycopg
 
-# A change of a contract expires after the same 30 days (contract_changes.WAITS), so it is never in this alert.
+# Changes of contracts expire after the same 30 days (contract_changes.WAITS), so this alert never lists them.
 _LONGEST = timedelta(days=30)
 
 
 def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
     """The key and the alert about entries that wait for more than 30 days. ``now`` is aware.
 
-    The key changes on Monday at nine (Asia/Tokyo), so the alert is sent once a week.
+    The key changes on Monday at nine (Asia/Tokyo), so the alert is weekly.
     """
     from include.skillreport.billing.ledger.entries import old_entries
     from include.skillreport.billing.second_person import WAITING_KINDS

@@ -1,9 +1,8 @@
-"""The installed wheel, and the check that the folders contain the same version.
+"""The installed wheel, and the check that the folders have the same version.
 
-A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python imports some modules from the
-wheel and some from the folders, for example ``include`` from the project's root and ``skill_batch`` from the wheel. If their versions
-differ, the DAG files raise an error. The contents are compared, not the version numbers, because a folder that is synced from Git changes
-more often than the number.
+A platform may have the wheel, the folders ``plugins``, ``include`` and ``dags``, or both. With both, Python imports some modules from
+each. If they differ, the DAG files raise an error. The check compares contents, because a folder synced from Git changes more often
+than its version number.
 """
 
 from __future__ import annotations
@@ -18,20 +17,19 @@ from pathlib import Path, PurePath
 
 DISTRIBUTION = "skill-report-batches"
 
-# The packages of the wheel, as paths. `skill_batch_dags` has a copy of the DAG files, for this comparison only.
+# The packages of the wheel, as paths. `skill_batch_dags` has a copy of the DAG files, only for this comparison.
 _PACKAGES = ("skill_batch", "include/skillreport")
 _DAGS = "skill_batch_dags"
 
-# The folders of the built site of the documentation.
 _HELP = ("board", "site")
 
 
 class MixedVersionsError(ImportError):
-    """The wheel and a folder are of different versions."""
+    """The wheel and a folder have different versions."""
 
 
 def has_entry_point() -> bool:
-    """Whether the project is installed, as a wheel or editable, so that Airflow loads the plugin by the entry point."""
+    """True if the project is installed (as a wheel or editable), so that Airflow loads the plugin by the entry point."""
     try:
         metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -40,16 +38,16 @@ def has_entry_point() -> bool:
 
 
 def find_wheel() -> metadata.Distribution | None:
-    """The installed wheel. None without one, and for an editable installation, which uses the folders."""
+    """The installed wheel; None without one, or for an editable installation, which uses the folders."""
     return metadata.distribution(DISTRIBUTION) if _recorded_hashes() else None
 
 
 @cache
 def refuse_mixed_versions(plugins_folder: Path) -> None:
-    """Compare the wheel with the folders that contain the same packages.
+    """Compare the wheel with the folders of the same packages.
 
     :param plugins_folder: Airflow's folder of plugins.
-    :raises MixedVersionsError: names the folder, and the first file that differs.
+    :raises MixedVersionsError: names the folder, and the first different file.
     """
     wheel = find_wheel()
     if wheel is None:
@@ -62,7 +60,7 @@ def refuse_mixed_versions(plugins_folder: Path) -> None:
 
 
 def refuse_other_dag_file(file: Path) -> None:
-    """Compare a DAG file of this project with its copy in the wheel. A DAG file that the wheel does not have is accepted.
+    """Compare a DAG file of this project with its copy in the wheel. A file that is not in the wheel is accepted.
 
     :raises MixedVersionsError: names the file.
     """
@@ -74,7 +72,7 @@ def refuse_other_dag_file(file: Path) -> None:
 
 @cache
 def _recorded_hashes() -> dict[str, str]:
-    """The SHA-256 of each file from the wheel's RECORD, by the path below the installation's folder; empty without a wheel."""
+    """The SHA-256 of each file from the wheel's RECORD, by its path in the installation folder; empty without a wheel."""
     try:
         files = metadata.distribution(DISTRIBUTION).files or []
     except metadata.PackageNotFoundError:
@@ -86,12 +84,11 @@ def _recorded_hashes() -> dict[str, str]:
         and file.as_posix().startswith(tuple(f"{package}/" for package in (*_PACKAGES, _DAGS)))
         and _is_source(file)
     }
-    # An editable installation has the copies of the DAG files, and no packages.
+    # An editable installation has the copies of the DAG files, but no packages.
     return hashes if any(name.startswith(f"{_PACKAGES[0]}/") for name in hashes) else {}
 
 
 def _imported_folder(package: str) -> Path:
-    """The folder from which Python imports the package."""
     spec = util.find_spec(package.replace("/", "."))
     assert spec is not None, f"the wheel has {package}"
     assert spec.submodule_search_locations is not None, f"{package} is no package"
@@ -99,7 +96,7 @@ def _imported_folder(package: str) -> Path:
 
 
 def _compare(wheel: metadata.Distribution, folder: Path, package: str) -> None:
-    """:raises MixedVersionsError: a file differs, is missing or is additional."""
+    """Raise if a folder differs from the wheel. :raises MixedVersionsError: a file differs, is missing or is additional."""
     expected = {
         name.removeprefix(f"{package}/"): value
         for name, value in _recorded_hashes().items()
@@ -112,14 +109,13 @@ def _compare(wheel: metadata.Distribution, folder: Path, package: str) -> None:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """The files of a package."""
     for path in folder.rglob("*"):
         if path.is_file() and _is_source(path.relative_to(folder)):
             yield path
 
 
 def _is_source(path: PurePath) -> bool:
-    """Whether it is neither byte code nor a hidden file, nor a page of the help, which only some installations build."""
+    """False for byte code, hidden files and pages of the help, which only some installations build."""
     hidden = any(name == "__pycache__" or name.startswith(".") for name in path.parts)
     return not hidden and _HELP not in pairwise(path.parts)
 

@@ -1,4 +1,4 @@
-"""The rows of a tenant's month, and the calculation inputs that are built from them."""
+"""The rows of a tenant's month, and the calculation inputs from them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 
 _SQL = Statements(Path(__file__).parent)
 
-# BATCH-018-01 records this plan for a tenant with status TRIAL, whatever the tenant's plan is.
+# BATCH-018-01 records this plan for a tenant with status TRIAL, regardless of the tenant's plan.
 TRIAL_PLAN = "TRIAL"
 _JAPAN = "JP"
 
@@ -49,7 +49,7 @@ _USAGE_DAYS = TypeAdapter(tuple[UsageDay, ...])
 class LiveInvoice:
     """The tenant's live invoice of a month and the run that created it.
 
-    ``usage_days`` is the number of billed days. ``remarks``: those of its document. ``hold_reason``: why it was held when calculated.
+    ``usage_days`` is the number of billed days. ``remarks`` are the document's. ``hold_reason``: why the calculation held it.
     """
 
     invoice_id: str
@@ -75,10 +75,9 @@ class TakenBackInvoice:
 class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
-    ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
-    None: those of the installation. ``former_runs`` are the runs whose invoices of the month were voided, or credited in full.
-    ``is_first``: no other month was billed under a plan. ``order_number`` is the customer's, of the month's last day. ``remarks`` are for
-    operators.
+    ``extra_charges`` also have their authors and approvers. ``payment_terms`` are the customer's; None: the installation's.
+    ``former_runs`` are the runs whose invoices of the month were voided, or credited in full. ``is_first``: no other month was billed
+    under a plan. ``order_number`` is the customer's, on the month's last day. ``remarks`` are warnings for operators.
     """
 
     tenant_id: str
@@ -114,12 +113,12 @@ class BillingAccount:
         return self.live if self.live and self.live.state.status != "draft" else None
 
     def is_among(self, tenants: Collection[str]) -> bool:
-        """Whether these codes or ids of tenants contain this tenant."""
+        """True if these codes or ids contain this tenant."""
         return not {self.tenant_id, self.tenant_code}.isdisjoint(tenants)
 
     @property
     def replaces(self) -> DocumentReference | None:
-        """The month's invoice that a new one replaces: the issued one, or the latest one that was voided or credited."""
+        """The month's invoice that a new one replaces: the issued one, or the latest voided or credited one."""
         if self.issued and self.issued.state.number and self.issued.issued_on:
             return DocumentReference(number=self.issued.state.number, issued_on=self.issued.issued_on)
         known = self.taken_back
@@ -151,7 +150,7 @@ def inputs_of(
     *,
     allow_incomplete: bool,
 ) -> BillingInputs | None:
-    """The inputs of the tenant's invoice, or None if nothing is billable: no one-off line, and no contract or only FREE and TRIAL.
+    """The inputs of the tenant's invoice. None if nothing is billable: no one-off line, and no contract or only FREE and TRIAL.
 
     :raises BillingError: the plan, its history or the contract's start or end is missing or unknown, the tenant was used outside its
         contract, or the issuer has no English address.
@@ -194,14 +193,14 @@ def inputs_of(
 
 @dataclass(frozen=True)
 class NotBillable:
-    """Why a tenant has nothing to pay for a month. ``needs_attention``: its contract seems to run, so that an entry may be missing."""
+    """Why a tenant pays nothing for a month. ``needs_attention``: its contract seems to run, so an entry may be missing."""
 
     note: str
     needs_attention: bool = False
 
 
 def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
-    """Why ``inputs_of`` returns no inputs for the account."""
+    """Why ``inputs_of`` returns None for the account."""
 
     def because(reason: str, advice: str = "") -> NotBillable:
         return NotBillable(f"請求対象の契約がありません（{reason}）{advice}", needs_attention=bool(advice))
@@ -228,7 +227,7 @@ def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
 
 
 def metered_days(metered: Sequence[Mapping[str, Any]], parts: Sequence[PricedPart]) -> tuple[MeteredDay, ...]:
-    """The rows of billable days whose meter the plan of the day charges."""
+    """The billable days' rows of meters that the day's plan charges."""
     if not metered:
         return ()
     charged = [(priced.plan_part.part, _meters(priced.plan)) for priced in parts]
@@ -258,7 +257,7 @@ def issuer_of(settings: IssuerSettings, language: Language) -> Issuer:
 
 
 def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
-    """The one-off line. A line that was entered with SQL may have any number. :raises BillingError: its numbers are too long."""
+    """The one-off line. Lines entered with SQL may have any number. :raises BillingError: its numbers are too long."""
     try:
         return ExtraCharge.model_validate({name: row[name] for name in ExtraCharge.model_fields})
     except ValidationError:
@@ -270,7 +269,7 @@ def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
 
 
 def tax_category_of(account: BillingAccount, settings: BillingSettings) -> TaxCategory | None:
-    """The tenant's own, or that of a recipient abroad (place of supply: 消費税法第4条第3項第3号); None: the price list's."""
+    """The tenant's category, or the category of a recipient abroad (place of supply: 消費税法第4条第3項第3号); None: the price list's."""
     is_abroad = account.recipient.country not in (None, _JAPAN)
     return account.tax_category or (TaxCategory(settings.abroad_tax) if is_abroad else None)
 
@@ -300,7 +299,7 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
 
 
 def _require_dated_start(account: BillingAccount) -> None:
-    """Check that the contract begins on a date. The views show infinity and other times that are no dates in the years 1 and 9999."""
+    """Check that the contract begins on a date. The views show infinity and other invalid times as dates in the years 1 and 9999."""
     if account.contract_start and account.contract_start.year in (MINYEAR, MAXYEAR):
         raise BillingError(
             "CONTRACT_START_UNKNOWN",
@@ -310,7 +309,6 @@ def _require_dated_start(account: BillingAccount) -> None:
 
 
 def _require_contract_for_use(account: BillingAccount, contract: Period | None) -> None:
-    """Check that an active tenant was not used outside its contract. Such use means that a renewal was not entered."""
     if account.tenant_status != "ACTIVE":
         return
     outside = [
@@ -352,7 +350,6 @@ def _billable_plan(part: PlanPart, prices: PriceListVersion) -> Plan | None:
 
 
 def _in_currency(plan: Plan, currency: str) -> Plan:
-    """The plan with the prices in this currency only."""
     return plan.model_copy(
         update={"prices": {name: price for name, price in plan.prices.items() if name == currency}}
     )
@@ -417,7 +414,6 @@ def _account(
 
 
 def _recipient(row: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
-    """The recipient without invisible characters, and a remark if there were any."""
     texts = {
         "name": row["recipient_name"],
         **{name: row[name] for name in ("department", "postal_code", "address")},
@@ -432,7 +428,7 @@ def _recipient(row: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
 def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:
     if not days:
         return UnplacedRows(0, 0, 0, 0)
-    # Of several days with equally many unplaced accounts, the day with the fewest users has the largest share.
+    # Of days with equally many unplaced accounts, the day with the fewest users has the largest share.
     fullest = max(days, key=lambda day: (day["unplaced_accounts"], -day["registered_users"]))
     return UnplacedRows(
         events=sum(day["unplaced_events"] for day in days),
@@ -443,7 +439,7 @@ def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:
 
 
 def _plan_changes(row: dict[str, Any]) -> tuple[PlanChange, ...]:
-    """The plan history up to the month's end. Without a history, the host's current plan applies to the whole past."""
+    """The plan history up to the month's end. Without a history, the host's current plan applies to the entire past."""
     if row["has_plan_history"]:
         return tuple(PlanChange.model_validate(change) for change in row["plan_changes"])
     plan = TRIAL_PLAN if row["tenant_status"] == "TRIAL" else row["subscription_plan"]

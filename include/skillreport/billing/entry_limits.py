@@ -1,4 +1,4 @@
-"""What one person may enter for a tenant and month without somebody else's approval. Pure."""
+"""The amount that a user may enter for a tenant and month without another user's approval. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_LIMIT, _MOST = 50_000, 1_000_000
 def entry_limit(setting: int | None, recurring: Sequence[Decimal]) -> int:
     """The limit in whole yen: the setting ``billing.operation_limit``, otherwise the usual one.
 
-    ``recurring`` are the subtotals in yen without one-off lines of the tenant's last finalised invoices, up to ``MONTHS``.
+    ``recurring`` are the yen subtotals without one-off lines of the tenant's last finalised invoices, up to ``MONTHS``.
     """
     if setting is not None:
         return setting
@@ -33,9 +33,9 @@ def entry_limit(setting: int | None, recurring: Sequence[Decimal]) -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a person is about to enter for ``month`` (its first day): an amount without a sign, and the ``texts`` that the customer reads.
+    """An entry for ``month`` (its first day): an amount without a sign, and the ``texts`` that the customer reads.
 
-    ``rate``: yen per unit; None: the newest one of the tenant's currency.
+    ``rate``: yen per unit; None: the newest rate of the tenant's currency.
     """
 
     amount: Decimal
@@ -51,10 +51,11 @@ def excess_reason(
     entered: Decimal | None,
     recurring: Sequence[Decimal],
 ) -> str | None:
-    """Why the newest entry of the person for the month waits, or None: all of them together are within the limit.
+    """Why the user's newest entry for the month waits, or None if the sum of the entries is within the limit.
 
-    ``texts``: what the customer reads of the newest one. Words of payment wait, too (``payment_words.text_waits``). ``entered``: the yen of
-    all, without what somebody else has approved; None: one has no rate, so it waits. ``recurring`` as ``entry_limit``.
+    ``texts``: the newest entry's texts for the customer. Words of payment wait, too (``payment_words.text_waits``). ``entered``: the
+    yen of all entries that no other user has approved; None: a rate is missing, so the entry waits. ``recurring`` as in
+    ``entry_limit``.
     """
     approval = approval_words(settings.second_person, f"{person} 以外の人の")
     by_another = f"{approval}（DAG operate_invoices の「保留中の請求の承認」）を待ちます"

@@ -1,4 +1,4 @@
-"""The inputs of an invoice's calculation, and their form as JSON."""
+"""The inputs of an invoice's calculation, and their JSON form."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class DiscountKind(StrEnum):
 class Discount(Document):
     """A tenant's discount. ``value`` is a percentage, an amount in ``currency``, or a monthly quantity of ``metric``.
 
-    A fixed amount is per month, and counts by the billable days on which it is valid. Any other discount that is valid on one of the
-    tenant's billable days applies to the whole month. A free quantity adds to what the plan includes.
+    A fixed amount is monthly and counts by its billable days. Any other discount that is valid on a billable day of the tenant applies
+    to the entire month. A free quantity adds to the plan's included quantity.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Discount(Document):
 
 
 class ExchangeRate(Document):
-    """Yen for one unit of the invoice's currency on a day (電信売買相場の仲値)."""
+    """The yen for one unit of the invoice's currency on a day (電信売買相場の仲値)."""
 
     yen_per_unit: Annotated[Decimal, Field(gt=0)]
     rate_date: date
@@ -84,7 +84,7 @@ class ExtraCharge(Document):
 
 
 class MeteredDay(Document):
-    """One day's amount and events of a meter (``batch.metered_amount``). ``amount`` is in ``currency``; a percentage of it is charged."""
+    """One day's amount and events of a meter (``batch.metered_amount``). A percentage of ``amount`` (in ``currency``) is charged."""
 
     usage_date: date
     meter: str
@@ -94,19 +94,18 @@ class MeteredDay(Document):
 
 
 class PricedPart(Document):
-    """A part of the month with one plan, and the plan's entry in the price list at that time."""
+    """A part of the month with one plan, and the plan's price list entry at that time."""
 
     plan_part: PlanPart
     plan: Plan
 
 
 class BillingInputs(Document):
-    """All inputs of an invoice's calculation. They are stored with it, so it can be explained and recalculated years later.
+    """All inputs of an invoice's calculation. They are stored with it, so that it can be explained and recalculated years later.
 
-    ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. ``metered`` has the days of the
-    meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of ``extra_charges`` has its own.
-    ``tax_rates`` are the price list's, if it has any. ``replaces`` is the invoice of the month that the new one replaces. ``order_number``
-    is the customer's (注文番号).
+    ``commitments`` are valid in the month; each counts by its days. ``metered`` has the days of the meters that the plans charge.
+    ``tax_category`` is the tenant's, and replaces the price list's; each of ``extra_charges`` has its own. ``tax_rates`` are the price
+    list's, if any. ``replaces`` is the month's invoice that the new one replaces. ``order_number`` is the customer's (注文番号).
     """
 
     tenant_id: str
@@ -134,15 +133,15 @@ class BillingInputs(Document):
 
     @property
     def own_rates(self) -> Mapping[str, Decimal] | None:
-        """The price list's rates of the consumption tax in percent by category."""
+        """The price list's tax rates in percent by category."""
         return self.tax_rates.model_dump() if self.tax_rates else None
 
     def rate_percent(self, category: TaxCategory) -> Decimal:
-        """The rate of the consumption tax in percent."""
+        """The consumption tax rate in percent."""
         return rate_percent(category, self.period.end, self.own_rates)
 
     def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
-        """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
+        """The discounts of a kind that are valid on a billable day, in the order of the inputs (date, name)."""
         return (discount for discount in self.discounts if discount.kind is kind and self.days_of(discount))
 
     def days_of(self, discount: Discount) -> int:
@@ -166,7 +165,7 @@ class BillingInputs(Document):
 
 
 def canonical_json(frozen: Mapping[str, Any]) -> str:
-    """Frozen inputs as text. Equal inputs give equal text, even after jsonb has changed the order of their keys."""
+    """Frozen inputs as text. Equal inputs give equal text, even if jsonb has changed the key order."""
     return json.dumps(frozen, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""The accountant's findings after a run: tenants and months that were not billed, and changes since they were billed."""
+"""The findings for the accountant after a run: unbilled tenants and months, and changes since they were billed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ReviewSection:
 def review(
     platform: psycopg.Connection, terms: Terms, period: Period, execution_id: str
 ) -> list[ReviewSection]:
-    """The findings of a run that billed the month, section by section. A section without findings is omitted. As ``batch_platform``."""
+    """The findings of a run that billed the month, by section, without empty sections. Acts as ``batch_platform``."""
     month = {"period_start": period.start, "period_end": period.end}
     since = first_month(period)
     if terms.settings.first_month:
@@ -166,7 +166,7 @@ def _texts_without_approval(platform: psycopg.Connection, month: dict[str, date]
 def _idle_contracts(platform: psycopg.Connection, terms: Terms, month: dict[str, date]) -> Iterator[str]:
     try:
         plans = terms.price_list.version_for(month["period_start"]).plans
-    except BillingError:  # every tenant's failure says that the month has no price list
+    except BillingError:  # every tenant's failure reports the missing price list
         return
     for row in _SQL.rows(platform, "idle_contracts", **month):
         plan = plans.get(row["plan"] or "")

@@ -1,7 +1,7 @@
-"""What a person enters and another person approves: the kinds, and the one rule for all of them. Pure.
+"""Entries that a second user approves: the kinds, and one rule for all. Pure.
 
-The tables of the kinds have the values, and who has entered and approved them. ``batch.guard_second_person`` is the same rule in the
-database, and ``batch.all_waiting_entry`` lists what waits. To add a kind: docs/develop/recipes.md.
+The tables of the kinds have the values, authors and approvers. ``batch.guard_second_person`` is the same rule in the database, and
+``batch.all_waiting_entry`` lists waiting entries. To add a kind: docs/develop/recipes.md.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Literal
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.entered import compared, entered_number
 
-# The setting billing.second_person. With "none", the author of an entry approves it in a second step, and types what it is about.
+# The setting billing.second_person. With "none", an entry's author approves it in a second step, and types its subject.
 SecondPerson = Literal["required", "none"]
 
-# What follows the name of an author who has approved an own entry. Without it, the database refuses the approval.
+# Follows the name of an author who approved their own entry. Without it, the database rejects the approval.
 ALONE = "（1 人で確認）"
 
-# The title of the field in which the author types what an entry is about.
+# The title of the field in which the author types the subject of an entry.
 CONFIRMATION = "1 人での確認"
 
 
 @dataclass(frozen=True)
 class WaitingKind:
-    """A kind of ``batch.all_waiting_entry`` and its words: who has entered it with ``verb``, for which reason it waits, what the second
-    person does with it, and how (``remedy_alone``: the author, with ``none``). ``page`` of the board lists it.
+    """A kind of ``batch.all_waiting_entry`` and its words: the ``verb`` of entering, why it waits, and the second user's action
+    (``remedy_alone``: the author's, with ``none``). ``page`` of the board lists it.
     """
 
     label: str
@@ -66,9 +66,9 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
 
 @dataclass(frozen=True)
 class WaitingEntry:
-    """Something that waits. ``what`` names it in a sentence. ``authors`` have entered it, at last at ``entered_at`` (aware; None: unknown).
+    """A waiting entry. ``what`` names it in a sentence. ``authors`` entered it, last at ``entered_at`` (aware; None: unknown).
 
-    ``seen`` and ``present`` are fingerprints of what it changes: when it was entered, and now. ``difference`` says in words what differs.
+    ``seen`` and ``present`` are fingerprints of what it changes, at entry and now. ``difference`` describes the difference.
     """
 
     kind: str
@@ -81,17 +81,17 @@ class WaitingEntry:
 
 
 def person_key(name: str) -> str:
-    """What is equal for all spellings of a person's name: without regard to case and width. ``batch.person_key`` is the same."""
+    """A key that ignores case and width in a user's name. ``batch.person_key`` computes the same."""
     return unicodedata.normalize("NFKC", name).lower()
 
 
 def is_author(person: str, authors: Collection[str]) -> bool:
-    """Whether the person is one of the authors."""
+    """True if the user is one of the authors."""
     return person_key(person) in map(person_key, authors)
 
 
 def approval_words(setting: SecondPerson, whose: str = "ほかの人の") -> str:
-    """What an entry waits for, as a noun. ``whose`` approval it is if the setting requires a second person."""
+    """What an entry waits for, as a noun. ``whose``: the approval that the setting ``required`` demands."""
     return (
         f"{whose}承認"
         if setting == "required"
@@ -100,15 +100,15 @@ def approval_words(setting: SecondPerson, whose: str = "ほかの人の") -> str
 
 
 def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:
-    """Who decides, as the beginning of a sentence. ``who``: if the setting requires a second person."""
+    """Who decides, as the beginning of a sentence. ``who``: with the setting ``required``."""
     return who if setting == "required" else f"登録した人が「{CONFIRMATION}」に金額かコードを入力して"
 
 
 @dataclass(frozen=True)
 class Approver:
-    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts.
+    """The approver, and the texts that confirm their own entries: each text confirms one. ``setting``: whether they count.
 
-    ``named``: what stands before a text in the form, for the refusal.
+    ``named``: the prefix of a text in the form, for the refusal.
     """
 
     person: str
@@ -117,10 +117,10 @@ class Approver:
     named: str = ""
 
     def name_for(self, what: str, authors: Collection[str], about: Decimal | str) -> str:
-        """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an
-        amount, or a code).
+        """The approver's name to store for ``what``: the user's name, or with ``none`` the marked name of an author who typed what it is
+        ``about`` (an amount, or a code).
 
-        :raises BillingError: the person's name looks like one of these, or an author has typed something else.
+        :raises BillingError: the user's name looks like a marked name, or an author typed another text.
         """
         if person_key(self.person).endswith(person_key(ALONE)):
             raise BillingError(
@@ -149,10 +149,10 @@ def _is_same(text: str, about: Decimal | str) -> bool:
 def approval_refusal(
     entry: WaitingEntry, person: str, setting: SecondPerson, opened_at: datetime | None = None
 ) -> BillingError | None:
-    """Why this person must not approve the entry, or None: its author never does, and nothing has changed since it was entered.
+    """Why this user must not approve the entry, or None. Authors may not, and it must be unchanged.
 
-    An approval covers only what was entered before its run was first opened (``opened_at``, aware), because the person who clears a run is
-    unknown. None: no limit. With ``none``, an author who has confirmed the entry has another name (``Approver``).
+    An approval covers only entries from before its run was first opened (``opened_at``, aware), because the user who clears a run is
+    unknown. None: no limit. With ``none``, an author who confirmed the entry has another name (``Approver``).
     """
     kind = WAITING_KINDS[entry.kind]
     authors = "、".join(sorted(entry.authors))

@@ -45,12 +45,12 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class Billing:
-    """Prices, finalises, corrects, voids and credits.
+    """Prices, finalises, corrects, voids and credits invoices.
 
-    A method with ``connection`` works in the caller's ``tenant_transaction``. Exception: ``write_documents`` opens its own transactions;
-    call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month (Asia/Tokyo).
-    ``actor`` is the person or the run; it is saved with the invoice. With a sample price list or issuer, no invoice is finalised,
-    corrected, voided or credited. :raises BillingError: an invoice or its terms do not allow the step.
+    A method with ``connection`` works in the caller's ``tenant_transaction``, except ``write_documents``, which opens its own
+    transactions; call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month
+    (Asia/Tokyo). ``actor`` is the user or the run; it is saved with the invoice. With a sample price list or issuer, no invoice is
+    finalised, corrected, voided or credited. :raises BillingError: an invoice or its terms do not allow the step.
     """
 
     @cached_property
@@ -59,17 +59,17 @@ class Billing:
         return load_terms()
 
     def check_terms(self) -> Self:
-        """Read the terms before a run is opened, and return this billing. :raises SettingsError: the terms are invalid."""
+        """Read the terms before a run is opened. Returns this billing. :raises SettingsError: the terms are invalid."""
         _ = self.terms
         return self
 
     def find_tenant_id(self, platform: psycopg.Connection, code: str) -> str:
-        """The id of the tenant with this code (or id), whatever its status. :raises BillingError: there is no such tenant."""
+        """The id of the tenant with this code (or id), regardless of its status. :raises BillingError: there is no such tenant."""
         row = _SQL.execute(platform, "find_tenant", code=code).fetchone()
         return str(row[0]) if row else _refuse_tenant(code)
 
     def require_tenant(self, connection: psycopg.Connection, tenant_id: str) -> None:
-        """Check that the transaction's tenant exists, or has invoices that outlive it. :raises BillingError: neither."""
+        """Check that the transaction's tenant exists or still has invoices. :raises BillingError: neither."""
         if not _SQL.row(connection, "knows_tenant")[0]:
             _refuse_tenant(tenant_id)
 
@@ -84,14 +84,14 @@ class Billing:
     def price(
         self, connection: psycopg.Connection, month: date, instructions: Instructions | None = None
     ) -> list[TenantSettlement]:
-        """Price the month with the present data, without writing anything. Default: as an invoice of the day after the month."""
+        """Price the month with the present data, without writing. Default: as an invoice of the day after the month."""
         period = Period.month_of(month)
         return price_tenants(
             connection, period, self.terms, instructions or Instructions(period.next_day, actor="")
         )
 
     def keep_images(self, store: ObjectStore) -> dict[str, str]:
-        """Check the issuer's logo and seal, and keep them in the store, for ``settle``. :raises SettingsError: one cannot be used."""
+        """Check the issuer's logo and seal, and store them for ``settle``. :raises SettingsError: an image is invalid."""
         return keep_images(self.terms.settings.issuer, store)
 
     def settle(
@@ -101,9 +101,9 @@ class Billing:
         instructions: Instructions,
         images: Mapping[str, str] = NO_IMAGES,
     ) -> list[TenantSettlement]:
-        """Price the month, and finalise the invoices that need no approval. ``images``: those of ``keep_images``.
+        """Price the month, and finalise the invoices that need no approval. ``images`` come from ``keep_images``.
 
-        A line that is entered at the same time is either on the invoice, or refused because the month is final.
+        A line that is entered concurrently is either on the invoice, or rejected because the month is final.
         """
         keep_open(connection)
         lock_entries(connection, is_shared=True)
@@ -111,7 +111,7 @@ class Billing:
         return settle_tenants(connection, Period.month_of(month), terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
-        """The invoice or credit note with this number, as it is stored."""
+        """The stored invoice or credit note with this number."""
         return find_invoice(connection, number)
 
     def document(
@@ -121,7 +121,7 @@ class Billing:
         format_name: str = "pdf",
         store: ObjectStore | None = None,
     ) -> bytes:
-        """The invoice or credit note as ``pdf`` or ``json``; the same invoice gives the same bytes.
+        """The invoice or credit note as ``pdf`` or ``json``; the same invoice always gives the same bytes.
 
         ``store``: needed for the PDF of a document with the issuer's logo or seal.
         """
@@ -148,10 +148,10 @@ class Billing:
         parts: Sequence[CreditedPart] | None = None,
         again_same: bool = False,
     ) -> Invoice:
-        """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it.
+        """Issue a credit note (適格返還請求書) for parts of an invoice, or for everything that is left of it.
 
-        Without a number, it waits for somebody else's approval. ``entered_by`` is the person; None: the actor.
-        ``again_same``: an identical credit that another run has entered is no mistake.
+        Without a number, it waits for another user's approval. ``entered_by``: the user; None: the actor. ``again_same``: an identical
+        credit of another run is no mistake.
         """
         self.lock_entries(connection)
         entry = EntryAuthor(entered_by or actor, actor, issued_on, again_same)
@@ -166,7 +166,7 @@ class Billing:
         approver: str,
         execution_id: str,
     ) -> list[Invoice]:
-        """Issue the waiting credit notes of an invoice that somebody else has entered: all of them, or none."""
+        """Issue all or none of an invoice's waiting credit notes that other users entered."""
         self.lock_entries(connection)
         with connection.transaction():
             return approve_credits(
@@ -179,7 +179,7 @@ class Billing:
             )
 
     def lock_entries(self, connection: psycopg.Connection) -> None:
-        """Let nobody else enter or approve anything for the transaction's tenants before it ends. Before the locks of invoices."""
+        """Lock the entries of the transaction's tenants until it ends. Lock order: take this lock before any invoice's."""
         keep_open(connection)
         lock_entries(connection)
 
@@ -190,18 +190,18 @@ class Billing:
         line: ExtraCharge,
         entry: EntryAuthor,
     ) -> tuple[str, ...]:
-        """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
+        """Enter a one-off line for the invoice of the month of its date. Returns warnings, as ``extra_charges.enter_line``."""
         self.lock_entries(connection)
         return enter_line(connection, self.terms, tenant_id, line, entry)
 
     def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[ReviewSection]:
-        """The accountant's findings after a run."""
+        """The findings for the accountant after a run."""
         return review(platform, self.terms, Period.month_of(month), execution_id)
 
     def write_documents(
         self, connection: psycopg.Connection, tenant_id: str, month: date, store: ObjectStore
     ) -> None:
-        """Write the missing files of a tenant's month; with sample terms its draft, marked as a sample."""
+        """Write the missing files of a tenant's month. With sample terms, write its draft, marked as a sample."""
         month_start = month.replace(day=1)
         if self.terms.samples:
             archive.write_sample_documents(connection, tenant_id, month_start, store)
@@ -215,7 +215,7 @@ class Billing:
             )
 
     def issue_date(self, month: date, run_date: date) -> date:
-        """The date of documents of the month that are created on ``run_date``."""
+        """The date of the month's documents that are created on ``run_date``."""
         return issue_date(month, run_date)
 
     def write_accounting_files(
@@ -227,9 +227,9 @@ class Billing:
         execution_id: str,
         store: ObjectStore,
     ) -> None:
-        """Write the index of the billing month's documents, and the books of the run and of the month in which its invoices are booked.
+        """Write the document index of the billing month, and the books of the run and of the month in which its invoices are booked.
 
-        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        Writes nothing with sample terms. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
@@ -246,9 +246,9 @@ class Billing:
         execution_id: str,
         store: ObjectStore,
     ) -> None:
-        """Write the ageing table, and the accountant's files of the open months that the run has changed and of ``further`` months.
+        """Write the ageing table, and the accounting files of the open months that the run changed and of ``further`` months.
 
-        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        Writes nothing with sample terms. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
@@ -261,7 +261,7 @@ class Billing:
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
-        """Write the accountant's provisional files of a month, unless the month is closed. Returns whether they are written."""
+        """Write the provisional accounting files of a month. Returns False if the month is closed."""
         return not self.terms.samples and months.write_open_month(
             platform, month.replace(day=1), self.terms.settings.accounting, store
         )
@@ -280,8 +280,8 @@ class Billing:
         """Write the month's final files, and close the month. A retry with the same ``execution_id`` changes nothing.
 
         ``month`` is the calendar month of the bookings. Opens its own transaction.
-        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, its invoices are not
-            complete, or the terms are a sample.
+        :raises BillingError: the month is not over on ``run_date``, is closed, or has incomplete invoices; an earlier open month has
+            documents; or the terms are a sample.
         """
         self.terms.require_no_sample()
         return months.hand_over(
@@ -296,7 +296,6 @@ class Billing:
         )
 
     def _booking_month(self, month: date, run_date: date) -> date:
-        """The first day of the accounting month of invoices of the month that are issued on ``run_date``."""
         if self.terms.settings.accounting.booked_on == "period_end":
             return month.replace(day=1)
         return self.issue_date(month, run_date).replace(day=1)

@@ -1,8 +1,7 @@
-"""What an invoice is, and what its state permits. Pure.
+"""The state of an invoice, and the acts that it permits. Pure.
 
-``refusal`` decides it alone. The steps of a run ask it inside their locks, before the statements whose conditions, and the guards of the
-database, refuse the same in a race. The board asks it for its buttons. The rules about the values of payments are in
-``receivables/payment.py``.
+Only ``refusal`` decides. The steps of a run call it while they hold their locks. In a race, statements and the database's guards
+reject the same acts. The board calls it for its buttons. ``receivables/payment.py`` has the rules about the values of payments.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _CREDIT_NOTE = "credit"
 
 
 class Act(StrEnum):
-    """The operations that the state of an invoice can refuse. The values are their names."""
+    """The operations that the state of an invoice can reject. The values are their names."""
 
     CORRECT = "correct"
     CREDIT = "credit"
@@ -40,13 +39,12 @@ class Act(StrEnum):
 
 @dataclass(frozen=True)
 class InvoiceState:
-    """What is true of an invoice or a credit note now. Amounts are in its currency, tax included.
+    """The present state of an invoice or a credit note. Amounts are in its currency, tax included.
 
     ``status``: ``draft``, ``finalized`` or ``void``. ``credited``: in full; ``credited_total`` is the sum of its final credit notes.
-    ``fee_total`` and ``written_off_total`` are what its adjustments leave. ``open_amount`` is what is left to pay, negative if the customer
-    has paid too much. ``is_paid``: a payment is recorded, or the application itself marks it as paid. ``is_carried``: one-off lines carry a
-    difference of it into later months. ``is_stopped``: its letter is stopped, or a correction waits. ``corrected_by``: who has
-    made the corrections that wait.
+    ``fee_total`` and ``written_off_total`` are the sums of its adjustments. ``open_amount`` is left to pay, negative if overpaid.
+    ``is_paid``: a payment is recorded, or the application marks it as paid. ``is_carried``: one-off lines carry its difference into
+    later months. ``is_stopped``: its e-mail is stopped, or a correction waits. ``corrected_by``: the authors of waiting corrections.
     """
 
     kind: str
@@ -66,32 +64,32 @@ class InvoiceState:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], prefix: str = "") -> Self:
-        """The state in a row with the columns of ``batch.invoice_state``, whose names have this prefix."""
+        """The state from a row with the columns of ``batch.invoice_state``, whose names have this prefix."""
         values = {field.name: row[prefix + field.name] for field in fields(cls)}
         return cls(**values | {"corrected_by": tuple(values["corrected_by"])})
 
     @property
     def is_live(self) -> bool:
-        """Whether it is the invoice of its month: neither a credit note, nor void, nor credited in full."""
+        """True for the invoice of its month: neither a credit note, nor void, nor credited in full."""
         return self.kind != _CREDIT_NOTE and self.status != "void" and not self.credited
 
     @property
     def is_adjusted(self) -> bool:
-        """Whether a fee or a write-off is recorded."""
+        """True if a fee or a write-off is recorded."""
         return bool(self.fee_total or self.written_off_total)
 
     @property
     def is_owed(self) -> bool:
-        """Whether an amount is left to pay: not if only the application marks it as paid."""
+        """True if an amount is left to pay. False if only the application marks it as paid."""
         return self.open_amount > 0 and (bool(self.paid_total) or not self.is_paid)
 
 
 def refusal(
     act: Act, state: InvoiceState, person: str = "", setting: SecondPerson = "required"
 ) -> BillingError | None:
-    """Why the act is not possible, with what to do instead; None if it is. ``person`` does it. ``setting``: what an author may do.
+    """Why the act is not possible, and what to do instead; None if it is possible. ``person`` acts. ``setting``: what an author may do.
 
-    The values that the person enters (an amount, a day) are checked elsewhere: a credit note's by ``refusal_of_credit``.
+    Entered values (an amount, a day) are checked elsewhere, for example in ``refusal_of_credit``.
     """
     error = next((error for rule in _RULES[act] if (error := rule(state))), None)
     if error is None and act is Act.SEND_LETTER:
@@ -101,19 +99,19 @@ def refusal(
 
 
 def require(act: Act, state: InvoiceState, person: str = "", setting: SecondPerson = "required") -> None:
-    """:raises BillingError: the act is refused."""
+    """Check that the act is possible. :raises BillingError: it is not."""
     if error := refusal(act, state, person, setting):
         raise error
 
 
 def refusal_of_credit(state: InvoiceState, credited_total: Decimal) -> BillingError | None:
-    """Why the credit notes of a live invoice cannot come to this sum; None if they can. Fees, write-offs and carried differences leave no
-    room for it, or something is left of an invoice whose letter is stopped.
+    """Why a live invoice's credit notes cannot have this sum; None if they can. Fees, write-offs and carried differences limit it. An
+    invoice with a stopped e-mail must be credited in full.
     """
     is_whole = credited_total == state.total
     if is_whole and state.is_carried:
         return _carried(state)
-    # A credit note after a write-off would show as owed back, although nobody has paid it.
+    # A credit note after a write-off would show as owed back, although nothing was paid.
     if state.written_off_total or credited_total + state.fee_total > state.total:
         return _adjusted(state)
     if not is_whole and state.is_stopped:
@@ -136,29 +134,29 @@ def refusal_of_take_back(state: InvoiceState, kind: AdjustmentKind) -> BillingEr
 
 
 def is_due_too_near(state: InvoiceState, days: int, planned: int, least: int) -> bool:
-    """Whether an unpaid invoice would leave too late: ``days`` before it is due, fewer than ``least`` and than ``planned``."""
+    """True if an unpaid invoice would be sent too late: ``days`` before its due date are fewer than ``least`` and than ``planned``."""
     return not state.is_paid and days < min(planned, least)
 
 
 def invoice_label(number: str | None) -> str:
-    """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
+    """The name of an invoice in messages. Drafts and invoices with a total of 0 have the number None."""
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
 
 
 def not_overpaid(what: str) -> BillingError:
-    """Neither the invoice nor the month has too much money."""
+    """The error that neither the invoice nor the month is overpaid."""
     return BillingError("NOT_OVERPAID", f"{what}に過入金はありません。対象月を確認してください")
 
 
 def already_taken_back(number: str | None) -> BillingError:
-    """Another run was faster, and the statement has changed nothing."""
+    """The error that another run was faster, so that the statement changed nothing."""
     return BillingError(
         "ALREADY_TAKEN_BACK",
         f"{invoice_label(number)}は、同時に動いた別の実行がすでに取り消したか返還しました",
     )
 
 
-# The rules. Each returns the refusal, or None.
+# The rules. Each returns a refusal, or None.
 
 
 def _taken_back(state: InvoiceState) -> BillingError | None:
@@ -185,7 +183,7 @@ def _with_credits(state: InvoiceState) -> BillingError | None:
 
 
 def _carried(state: InvoiceState) -> BillingError | None:
-    """The replacement of such an invoice would bill the difference again."""
+    """A replacement of such an invoice would bill the difference again."""
     if not state.is_carried:
         return None
     return BillingError(
@@ -281,7 +279,7 @@ def _whole_credit(state: InvoiceState) -> BillingError | None:
 
 
 def _part_credit(state: InvoiceState) -> BillingError | None:
-    """The refusal of every part. The room for a part, and whether it is all that is left, depend on its amount (``refusal_of_credit``)."""
+    """The refusal of any partial credit. Limits for the amount are in ``refusal_of_credit``."""
     return refusal_of_credit(replace(state, is_stopped=False), state.credited_total)
 
 

@@ -1,4 +1,4 @@
-"""The signed-in user of Airflow's API server, and what its auth manager allows this user. Only the board imports this module."""
+"""The signed-in user of Airflow's API server. Only the board imports this module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from airflow.models.log import Log
 from airflow.utils.session import create_session
 from fastapi import Depends
 
-# The cookie with the token of Airflow's login.
 TOKEN_COOKIE = COOKIE_NAME_JWT_TOKEN
 
-# The parameter of a route with the user. FastAPI answers 401 without a valid login.
+# The user parameter of a route. FastAPI answers 401 without a valid login.
 SignedInUser = Annotated[BaseUser, Depends(get_user)]
 
-# The names of Airflow's routes that clear, in the audit log.
+# The audit log's names for the API routes that clear tasks.
 _CLEARS = ("post_clear_task_instances", "clear_dag_run")
 
 Method = Literal["GET", "POST", "PUT"]
@@ -30,15 +29,15 @@ Entity = Literal["RUN", "TASK_INSTANCE"]
 
 
 def record_in_audit_log(event: str, user: BaseUser, extra: str) -> None:
-    """Add a row to Airflow's audit log (Browse, Audit Log), as its own API does for its routes."""
+    """Add a row to Airflow's audit log (Browse, Audit Log)."""
     with create_session() as session:
         session.add(Log(event=event, owner=user.get_name(), owner_display_name=user.get_name(), extra=extra))
 
 
 def clears_of(runs: Collection[tuple[str, str]]) -> list[tuple[str, str, datetime, str, str]]:
-    """The clears of these runs (DAG, run) in the audit log, the oldest first: DAG, run, time (aware), user, and the request as JSON.
+    """The clears of these runs (DAG, run) in the audit log, oldest first: DAG, run, time (aware), user, and the request as JSON.
 
-    Only administrators may read the log by Airflow's API, so the caller checks the right to see the runs.
+    Airflow's API shows the log to administrators only, so the caller must check that the user may see the runs.
     """
     columns = (Log.dag_id, Log.run_id, Log.dttm, Log.owner, Log.extra)
     with create_session() as session:
@@ -56,12 +55,12 @@ def clears_of(runs: Collection[tuple[str, str]]) -> list[tuple[str, str, datetim
 
 
 def may_see_pages(user: BaseUser) -> bool:
-    """Whether the user may see Airflow's pages."""
+    """True if the user may see Airflow's pages."""
     return get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user)
 
 
 def may_use_dag(user: BaseUser, dag_id: str, method: Method, entity: Entity | None) -> bool:
-    """Whether the user may read (GET), create (POST) or change (PUT) runs or task instances of the DAG, or the DAG itself (None)."""
+    """True if the user may read (GET), create (POST) or change (PUT) the DAG's runs or task instances, or the DAG itself (None)."""
     return get_auth_manager().is_authorized_dag(
         method=method,
         access_entity=DagAccessEntity[entity] if entity else None,

@@ -1,4 +1,4 @@
-"""What a deadline of our own needs. ``airflow.sdk`` has these names since Airflow 3.3.2."""
+"""The names for custom deadline references. ``airflow.sdk`` has them since Airflow 3.3.2."""
 
 from __future__ import annotations
 

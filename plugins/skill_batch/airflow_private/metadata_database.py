@@ -1,4 +1,4 @@
-"""Runs in Airflow's metadata database, for deadlines. Scheduler and API server may read it; a task may not import this module."""
+"""Queries on Airflow's metadata database, for deadlines. Scheduler and API server may use them, tasks may not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def successful_runs(
 ) -> list[tuple[datetime, datetime, dict[str, Any]]]:
     """Start, end (UTC, aware) and form of the DAG's last successful runs, newest first.
 
-    Without backfills, runs that were cleared, and runs of ``airflow dags test``.
+    Backfills, cleared runs, and runs of ``airflow dags test`` are excluded.
     """
     rows = session.execute(
         select(DagRun.start_date, DagRun.end_date, DagRun.conf)

@@ -1,4 +1,4 @@
-"""What tasks, callbacks and triggers ask Airflow. DAG files import this module, so most imports are in functions."""
+"""Requests of tasks, callbacks and triggers to Airflow. DAG files import this module, so most imports are inside functions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TOO_MANY_REQUESTS = 429
 
 
 def can_ask_api_server() -> bool:
-    """Whether this process can ask the API server: it is a task, a callback or a trigger."""
+    """True if this process can call the API server: it is a task, a callback or a trigger."""
     from airflow.sdk.execution_time import task_runner
 
     return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None
 
 
 def is_connection_absent(conn_id: str) -> bool:
-    """Whether the API server has no such connection. True in a process without an API server to ask (see ``can_ask_api_server``).
+    """True if the API server has no such connection, or if this process cannot call it (see ``can_ask_api_server``).
 
-    :raises AirflowRuntimeError: it refused, or did not answer.
+    :raises AirflowRuntimeError: the request failed.
     """
     from airflow.sdk.execution_time.comms import GetConnection
 
@@ -39,7 +39,7 @@ def is_variable_absent(name: str) -> bool:
 
 
 def secrets_managers() -> list[Any]:
-    """The secrets backends of this process, without the API server."""
+    """The secrets backends of this process, except the API server."""
     from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
@@ -49,7 +49,7 @@ def secrets_managers() -> list[Any]:
 
 
 def is_outage_of_api_server(error: BaseException) -> bool:
-    """Whether the API server did not answer or failed, so that a retry may help."""
+    """True if the API server did not answer or failed, so that a retry may help."""
     if not isinstance(error, AirflowRuntimeError) or error.error.error is not ErrorType.API_SERVER_ERROR:
         return False
     status = (error.error.detail or {}).get("status_code")
@@ -57,9 +57,9 @@ def is_outage_of_api_server(error: BaseException) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Why the API server refused, in its words; empty for an error of another kind.
+    """The API server's reason for rejecting a request; empty for other errors.
 
-    The supervisor wraps the API server's message in its own, which only says that there was an error.
+    The supervisor wraps that message in its own, which says only that there was an error.
     """
     if not isinstance(error, AirflowRuntimeError):
         return ""
@@ -70,7 +70,7 @@ def reason_of(error: Exception) -> str:
 
 
 def trigger_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
-    """Start the run, unless it exists. :raises AirflowRuntimeError: the API server refused, or did not answer."""
+    """Start the run, unless it exists. :raises AirflowRuntimeError: the request failed."""
     from airflow.sdk.execution_time.comms import TriggerDagRun
 
     try:
@@ -81,9 +81,9 @@ def trigger_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
 
 
 def last_run_before(dag_id: str, moment: datetime) -> datetime | None:
-    """The logical date (aware) of the DAG's last run before ``moment``, or None. Only in a task.
+    """The logical date (aware) of the DAG's last run before ``moment``, or None. Only for tasks.
 
-    :raises AirflowRuntimeError: the API server refused, or did not answer.
+    :raises AirflowRuntimeError: the request failed.
     """
     from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
 
@@ -93,7 +93,7 @@ def last_run_before(dag_id: str, moment: datetime) -> datetime | None:
 
 
 def is_run_alive(dag_id: str, run_id: str) -> bool:
-    """Whether the run exists and has not ended. For callbacks and triggers; a task asks its ``ti``."""
+    """True if the run exists and has not ended. For callbacks and triggers; a task uses its ``ti``."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     alive = ["queued", "running"]
@@ -101,7 +101,7 @@ def is_run_alive(dag_id: str, run_id: str) -> bool:
 
 
 def task_states(dag_id: str, run_id: str) -> dict[str, Any]:
-    """The states of a run's tasks by id; the id of a mapped instance ends with its index. For callbacks and triggers."""
+    """The states of a run's tasks by id; a mapped instance's id ends with its index. For callbacks and triggers."""
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     states = RuntimeTaskInstance.get_task_states(dag_id=dag_id, run_ids=[run_id])
@@ -109,7 +109,7 @@ def task_states(dag_id: str, run_id: str) -> dict[str, Any]:
 
 
 def time_limit(seconds: float, message: str) -> AbstractContextManager[Any]:
-    """A block that ends with ``AirflowTaskTimeout`` if it takes longer; only in the main thread."""
+    """Raise ``AirflowTaskTimeout`` if the block takes longer. Only for the main thread."""
     from airflow.sdk.execution_time.timeout import timeout
 
     limit: AbstractContextManager[Any] = timeout(seconds, message)  # type: ignore[no-untyped-call]
@@ -117,7 +117,7 @@ def time_limit(seconds: float, message: str) -> AbstractContextManager[Any]:
 
 
 def send_metric(name: str, kind: Literal["counter", "timer"], value: float, tags: Mapping[str, str]) -> None:
-    """Count ``value``, or report it as a duration in milliseconds, with Airflow's metrics."""
+    """Send a counter, or a timer in milliseconds, with Airflow's metrics."""
     from airflow.sdk.observability.stats import Stats
 
     if kind == "timer":
@@ -136,7 +136,7 @@ def _is_absent(request: object) -> bool:
 
 
 def _send(request: Any) -> Any:
-    """The API server's answer. The supervisor raises some errors and returns others; here all are raised."""
+    """The API server's answer. Raises all errors; the supervisor returns some of them."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import ErrorResponse
 

@@ -1,4 +1,4 @@
-"""BATCH-018-02 in Airflow: the sensor that waits for the usage of the month's last day, and a form field."""
+"""BATCH-018-02 in Airflow: a form field, and the sensor that waits for the usage of the month's last day."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _POKE_INTERVAL = timedelta(minutes=1)
 
 
 class ClosedUsageSensor(BaseSensorOperator):
-    """Wait until BATCH-018-01 has closed the last day of the month for all tenants, or until it cannot close it any more.
+    """Wait until BATCH-018-01 has closed the last day of the month for all tenants, or can no longer close it.
 
-    The sensor succeeds in both cases: a tenant without a closed day fails later, and the others are billed. Between two checks it uses no
-    worker (mode reschedule) and no triggerer.
+    The sensor succeeds in both cases. Tenants without a closed day fail later; the others are billed. The sensor uses no worker (mode
+    reschedule) and no triggerer while it waits.
     """
 
     template_fields = ("run",)
@@ -39,7 +39,7 @@ class ClosedUsageSensor(BaseSensorOperator):
 
     @override
     def poke(self, context: Context) -> bool:
-        """Whether billing may start."""
+        """True if billing may start."""
         from skill_batch.hooks.tenant_db import PlatformDbHook
         from include.skillreport.batches.tenant_billing.usage_wait import is_worth_waiting, usage_state
         from include.skillreport.billing.periods import Period
@@ -75,5 +75,5 @@ def wait_for_closed_usage(run: Any) -> Any:
 
 
 def allow_incomplete() -> Param:
-    """The form field that allows billing although some days are not closed."""
+    """The form field that allows billing with days that are not closed."""
     return field_param(Approve.fields()["allow_incomplete"])

@@ -1,9 +1,9 @@
 """BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
-It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without starting a run,
-failed runs whose worker was killed before its alert, requests for an approval whose run is gone, and what waits for people after a pause.
-For most runs over their limit the deadline has sent the alert before, but not for a cleared run. An alert about a dry run or an operation
-goes to the user who triggered it, if the execution log contains the user.
+It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without a run,
+failures that a killed worker did not report, approval requests without a run, and items that wait for approval after a pause. The
+deadline has usually sent the alert about a run over its limit, except for cleared runs. An alert about a dry run or an operation goes
+to the user who triggered it, if known.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# An alert names this many business dates; of more it names the first and the last.
+# An alert lists at most this many business dates; of more it names the first and the last.
 _LISTED_DAYS = 7
 
 
@@ -87,7 +87,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
 def _running_alerts(
     platform: psycopg.Connection, run: Run, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """Close the orphaned rows. Returns the alerts about runs over their time limit, and those to the users of orphaned runs.
+    """Close the orphaned rows. Returns the alerts about runs over their time limit, and alerts to the users of orphaned runs.
 
     The digest reports the other orphans.
     """
@@ -113,7 +113,6 @@ def _running_alerts(
 
 
 def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
-    """The failure alerts that a killed worker did not send."""
     from include.skillreport.batches.tenant_monitoring.unreported import unreported_failures
 
     alerts = []
@@ -133,7 +132,6 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
 def _unclosed_alerts(
     platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
-    """The alerts about cleared runs that were not closed again, because their close_run was killed."""
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
     from include.skillreport.batches.tenant_monitoring.unreported import unclosed_executions
 
@@ -153,7 +151,7 @@ def _unclosed_alerts(
 
 
 def _orphan_alert(spec: RunSpec, execution: RunningExecution, reason: str) -> tuple[str, Alert]:
-    # The same key as the failure alert, which the DAG processor may have sent for a lost worker.
+    # The same key as the failure alert, which the DAG processor may have sent for a killed worker.
     key = failure_key(execution.dag_id, execution.run_id, spec.id, execution.attempt)
     return key, _lost_run_alert(spec, execution, f"{reason}。失敗にしました", RUN_LOST)
 
@@ -171,7 +169,7 @@ def _lost_run_alert(
 
 
 def _late_alert(spec: RunSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
-    # The same key as the deadline's alert. The deadline of a family DAG covers all its batches, so there the batch id is added.
+    # The same key as the deadline's alert. A family DAG has one deadline, so its key has the batch id as well.
     key = f"late:{execution.dag_id}:{execution.run_id}"
     if execution.dag_id != spec.dag_id:
         key = f"{key}:{spec.id}"
@@ -197,7 +195,7 @@ def _user_of(
 
 
 class _AirflowRuns:
-    """The runs of the batches' DAGs, as Airflow answers a task (``include.skillreport.core.execution.schedule.StartedRuns``)."""
+    """The batches' runs in Airflow (implements ``include.skillreport.core.execution.schedule.StartedRuns``)."""
 
     def __init__(self, ti: RuntimeTaskInstance) -> None:
         self._ti = ti
@@ -215,7 +213,7 @@ class _AirflowRuns:
 def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[str, Alert]]:
     """The alerts about schedules that fired without starting a run: the DAG is broken, or the scheduler was down.
 
-    A paused DAG has no alert, because an operator has paused it. The alerts about the others list it.
+    Paused DAGs get no alert of their own. The alerts about the others list them.
     """
     from include.skillreport.core.execution.schedule import missed_starts
     from include.skillreport.core.operation_catalog import SCHEDULED
@@ -225,7 +223,7 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
     for each in paused:
         log.warning("%s is paused: no run since %s", each.spec.dag_id, each.started_before)
     return [
-        # Each gap is reported. If it grows, it is reported again, once a day (Asia/Tokyo).
+        # Each gap is reported. If it grows, it is reported again once a day (Asia/Tokyo).
         (
             f"not-started:{each.spec.dag_id}:{each.newest_gap_at.isoformat()}:{each.fired_at[-1].date()}",
             not_started_alert(each, paused),
@@ -257,9 +255,9 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
 
 
 def _repair(missed: MissedStarts) -> str:
-    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run.
+    """How an operator makes up for the missing runs. A batch of the run date needs only the newest run.
 
-    Airflow's backfill runs those of several days.
+    Airflow's backfill makes up for several days.
     """
     from include.skillreport.core.execution.business_date import business_date_of
     from include.skillreport.core.run_spec import WorksOn
@@ -275,7 +273,7 @@ def _repair(missed: MissedStarts) -> str:
     days = sorted({business_date_of(each, spec.works_on) for each in missed.fired_at})
     listed = "、".join(day.isoformat() for day in days[:_LISTED_DAYS])
     if len(days) > _LISTED_DAYS:
-        # Between the first and the last day, single days may have a run.
+        # Some days in this range may have a run.
         listed = f"{days[0]} から {days[-1]} までのうち実行のない {len(days)} 日"
     in_order = "古い業務日から順に、1 つずつ " if len(days) > 1 else ""
     return f"{spec.dag_id} を業務日 {listed} で、{in_order}Trigger してください。"
@@ -288,7 +286,7 @@ def _minute(moment: datetime) -> str:
 def _state_of(ti: RuntimeTaskInstance, dag_id: str, run_id: str) -> RunState:
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
 
-    # Counts runs, because a request for the state fails in the same way for a missing run and an unreachable server.
+    # Counts runs, because the request for a state fails in the same way for a missing run and an unreachable server.
     if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]):
         return RunState.ALIVE
     return RunState.ENDED if ti.get_dr_count(dag_id=dag_id, run_ids=[run_id]) else RunState.UNKNOWN

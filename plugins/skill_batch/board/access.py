@@ -1,4 +1,4 @@
-"""What a user may see and do on the board. Airflow's auth manager decides, by the user's permissions for DAGs."""
+"""A user's permissions on the board. Airflow's auth manager decides them by the permissions for DAGs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from include.skillreport.core.run_spec import RunSpec
 
 @dataclass(frozen=True)
 class AccessRefusal:
-    """Why a request is refused: a Japanese text of the board, and the values in it."""
+    """The reason for rejecting a request: a Japanese text of the board, and its values."""
 
     text: str
     values: dict[str, Any]
 
     def shown(self, translate: Callable[..., str]) -> str:
-        """The sentence in the reader's language."""
+        """The reason in the reader's language."""
         return translate(self.text, **self.values)
 
 
 def http_error(status_code: int, text: str, **values: Any) -> HTTPException:
-    """A refusal with a reason for the reader. Named values replace ``{name}`` in the text."""
+    """A rejection with a reason for the reader. Named values replace ``{name}`` in the text."""
     return HTTPException(status_code, AccessRefusal(text, values))
 
 
 class Rights:
-    """The permissions of the signed-in user. Each answer of the auth manager is cached for the request."""
+    """The permissions of the signed-in user. The auth manager's answers are cached for the request."""
 
     def __init__(self, user: SignedInUser) -> None:
         self.user = user
@@ -40,48 +40,50 @@ class Rights:
 
     @property
     def name(self) -> str:
-        """The user's name, as Airflow records it with the user's actions."""
+        """The user's name in Airflow's records."""
         return self.user.get_name()
 
     def may_read(self, dag_id: str) -> bool:
-        """Whether the user may see the runs of the DAG. Otherwise pages do not show the results of the DAG."""
+        """True if the user may see the DAG's runs. Otherwise pages hide the DAG's results."""
         return self._may(dag_id, "GET", "RUN")
 
     def may_start(self, dag_id: str) -> bool:
-        """Whether the user may trigger the DAG."""
+        """True if the user may trigger the DAG."""
         return self._may(dag_id, "POST", "RUN")
 
     def may_clear(self, dag_id: str) -> bool:
-        """Whether the user may clear task instances of the DAG."""
+        """True if the user may clear task instances of the DAG."""
         return self._may(dag_id, "PUT", "TASK_INSTANCE")
 
     def may_note(self, dag_id: str) -> bool:
-        """Whether the user may change runs of the DAG, and so write a note on one."""
+        """True if the user may change the DAG's runs, and so write notes on them."""
         return self._may(dag_id, "PUT", "RUN")
 
     def may_resume(self, spec: RunSpec) -> bool:
-        """Whether a dialog offers the user to unpause the DAG: never one with a schedule, because its missed run would start for real."""
+        """True if a dialog may unpause the DAG for the user. Never for a DAG with a schedule, because its missed run would start for
+        real.
+        """
         return not spec.cron and self._may(spec.dag_id, "PUT", None)
 
     def require_read(self, dag_id: str) -> None:
-        """:raises HTTPException: 403, the user may not see the runs of the DAG."""
+        """Check the permission. :raises HTTPException: 403, the user may not see the runs of the DAG."""
         if not self.may_read(dag_id):
             raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id)
 
     def require_start(self, dag_id: str) -> None:
-        """:raises HTTPException: 403, the user may not trigger the DAG."""
+        """Check the permission. :raises HTTPException: 403, the user may not trigger the DAG."""
         if not self.may_start(dag_id):
             raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id)
 
     def require_clear(self, dag_id: str) -> None:
-        """:raises HTTPException: 403, the user may not clear the DAG's tasks."""
+        """Check the permission. :raises HTTPException: 403, the user may not clear the DAG's tasks."""
         if not self.may_clear(dag_id):
             raise http_error(
                 status.HTTP_403_FORBIDDEN, "DAG {dag} のタスクを消去する権限がありません", dag=dag_id
             )
 
     def require_note(self, dag_id: str) -> None:
-        """:raises HTTPException: 403, the user may not change runs of the DAG."""
+        """Check the permission. :raises HTTPException: 403, the user may not change the DAG's runs."""
         if not self.may_note(dag_id):
             raise http_error(
                 status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
@@ -95,8 +97,10 @@ class Rights:
 
 
 def signed_in(request: Request, user: SignedInUser) -> Rights:
-    """The user's rights. :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages; 400 for an
-    address with control characters, which PostgreSQL refuses.
+    """The user's rights.
+
+    :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages; 400 for an address with control
+        characters, which PostgreSQL rejects.
     """
     if not may_see_pages(user):
         raise http_error(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
@@ -111,10 +115,10 @@ RightsDep = Annotated[Rights, Depends(signed_in)]
 
 
 def from_this_page(request: Request) -> None:
-    """Check that a POST comes from a page of the board, and not from another site (CSRF).
+    """Check that a POST comes from a page of the board, not from another site (CSRF).
 
-    htmx sends the header ``HX-Request``, which a form of another site cannot send. Without TLS, browsers send no ``Sec-Fetch-Site``; then
-    the origin is checked.
+    htmx sends the header ``HX-Request``, which a form of another site cannot send. Without TLS, browsers omit ``Sec-Fetch-Site``; the
+    origin is checked instead.
 
     :raises HTTPException: 403.
     """

@@ -1,7 +1,6 @@
-"""What the board's buttons start: an operation of ``include.skillreport.operations.forms``, or a dry run of a batch.
+"""The actions of the board's buttons: operations of ``include.skillreport.operations.forms``, and dry runs of batches.
 
-An action is a run of a DAG that already exists, with the values of its form. The functions that check the values in the run check them
-here, before it starts.
+An action triggers an existing DAG. The run's own functions check the values before it starts.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from include.skillreport.operations.forms import FORMS
 _MOST_CHARACTERS = 2_000
 _MOST_LINES = 200
 
-# The field in which an author confirms an own entry.
+# The field in which an author confirms their own entry.
 CONFIRMED = "confirmed"
 
 _DRY_RUN = "dry_run"
@@ -50,9 +49,9 @@ _DRY_RUN_EFFECT = "計算だけ行います。実行ログ以外には何も書�
 
 @dataclass(frozen=True)
 class Action:
-    """A run that a user starts: the DAG of ``spec`` with ``operation``, or a dry run of a batch (``operation`` is None).
+    """A run that a user starts: the DAG of ``spec`` with ``operation``, or a batch's dry run (``operation`` is None).
 
-    ``fields`` are those of the dialog by name; ``required`` names the ones that need a value.
+    ``fields`` are the dialog's fields by name; ``required`` names the fields that need a value.
     """
 
     spec: RunSpec
@@ -77,28 +76,28 @@ class Action:
 
     @property
     def effect(self) -> str:
-        """What the run changes."""
+        """The effect of the run."""
         return self.operation.effect if self.operation else _DRY_RUN_EFFECT
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the run changes nothing."""
+        """True if the run changes nothing."""
         return self.operation is None or self.operation.is_read_only
 
     @property
     def is_personal(self) -> bool:
-        """Whether a value is personal: then the conf must not hold the values."""
+        """True if a value is personal. The conf must not contain such values."""
         return self.operation is not None and self.operation.is_personal()
 
     @property
     def shows(self) -> Shows:
-        """What the dialog shows of the things that the run works on; of a batch, the tenants."""
+        """The columns that the dialog shows of the targets; for a batch, of the tenants."""
         return self.operation.shows if self.operation else Shows(tenants="tenants" in self.fields)
 
     def conf(self, values: Mapping[str, Sequence[str]], now: datetime) -> dict[str, Any]:
-        """The form values of the DAG run from the values of the dialog, which are texts. ``now`` is aware.
+        """The DAG run's conf from the texts of the dialog. ``now`` is aware.
 
-        :raises ParameterError: a value is missing, too long, or cannot be used.
+        :raises ParameterError: a value is missing, too long, or invalid.
         """
         given = self.given(values)
         if _BUSINESS_DATE in given:
@@ -115,11 +114,11 @@ class Action:
 
     @property
     def lists_lines(self) -> bool:
-        """Whether a field is about the lines of an invoice."""
+        """True if a field is about invoice lines."""
         return any(isinstance(field, Lines) and field.of_invoice for field in self.fields.values())
 
     def problems(self, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
-        """Why the run would refuse each value that was entered so far, by the field's name. A value that can be read is not in it."""
+        """The reason why the run would reject a value, by field name. Valid values are omitted."""
         found = {}
         for name, field in self.fields.items():
             try:
@@ -132,7 +131,7 @@ class Action:
         return found
 
     def given(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """The values that are not empty, before the form reads them. :raises ParameterError: one cannot be used."""
+        """The values that are not empty, before the form parses them. :raises ParameterError: a value is invalid."""
         given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}
         return {name: value for name, value in given.items() if not is_empty(value)}
 
@@ -155,7 +154,7 @@ def unknown_tenants(
 ) -> list[str]:
     """The codes that are neither the code nor the id of a tenant.
 
-    ``takes_former``: tenants that the application has deleted and that have invoices count as known.
+    ``takes_former``: deleted tenants with invoices count as known.
     """
     return _SQL.column(connection, "unknown_tenant_codes", codes=list(codes), takes_former=takes_former)
 
@@ -163,9 +162,9 @@ def unknown_tenants(
 def known_tenants(
     connection: psycopg.Connection[Any], codes: Sequence[str], *, takes_former: bool
 ) -> list[str]:
-    """The codes, as the tenants have them: a code that no tenant has may be written in full-width letters.
+    """The codes in the tenants' spelling. Full-width letters are accepted.
 
-    :raises ParameterError: names the codes that no tenant has.
+    :raises ParameterError: names the codes without a tenant.
     """
     unknown = unknown_tenants(connection, codes, takes_former=takes_former)
     if not unknown:
@@ -178,7 +177,7 @@ def known_tenants(
 
 
 def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
-    """The ids that no message has."""
+    """The ids without a message."""
     return _SQL.column(connection, "unknown_messages", message_ids=list(message_ids))
 
 
@@ -191,27 +190,26 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
     }
     if not operation.shows.tenants:
-        # What the ids select has its tenants.
         fields.pop("tenants", None)
     if not nobody_else_looks():
-        # Nobody can approve an own entry by typing what it is about.
+        # Users cannot approve their own entry by typing its values.
         fields.pop(CONFIRMED, None)
     required = {*operation.fields(required=True), *operation.needed_on_board}
     return Action(form.spec, operation, fields, required)
 
 
 def texts_of(value: Any) -> list[str]:
-    """The texts of a dialog's field that has this value in a conf; the reverse of ``entered``."""
+    """The dialog's texts for a field's value in a conf; the reverse of ``entered``."""
     if isinstance(value, list):
         return [str(each) for each in value]
     return [] if is_empty(value) else ["on" if value is True else str(value)]
 
 
 def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) -> Any:
-    """The value of Airflow's form from the texts of a dialog. :raises ParameterError: one has over ``most`` characters, or control ones."""
+    """The form value from the dialog's texts. :raises ParameterError: a text has over ``most`` characters, or control characters."""
     if any(len(text) > most for text in given):
         raise ParameterError(f"「{field.title}」が長すぎます（{most} 文字まで）。")
-    # PostgreSQL refuses some of them.
+    # PostgreSQL rejects some control characters.
     if any(has_control_characters(one_line(text)) for text in given):
         raise ParameterError(f"「{field.title}」に使えない制御文字があります。入力し直してください。")
     if field.input == "lines":

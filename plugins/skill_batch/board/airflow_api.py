@@ -1,7 +1,7 @@
-"""Airflow's REST API, called within the API server as the signed-in user.
+"""Airflow's REST API, called within the API server as the user.
 
-The requests carry the user's own token. Airflow checks the user's permissions and records the user in its audit log, as for its
-own UI. The calls stay in the process, so they need no address of the API server.
+The requests carry the user's token, so Airflow checks permissions and writes its audit log as usual. The calls stay in the process, so
+they need no address.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ from fastapi import Request
 
 from skill_batch.airflow_private.api_server import TOKEN_COOKIE
 
-# The key in the scope of a request with the app of Airflow's API server.
 AIRFLOW_APP = "airflow_app"
 
-# The maximum number of rows that Airflow returns per page.
 PAGE_ROWS = 100
 _MOST_PAGES = 20
 MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
 
-# The note that Airflow saves with a run or a cleared task, in addition to the user.
+# The note that Airflow saves with a run or a cleared task.
 BOARD_NOTE = "バッチ運用ボードから"
 
-# The note of a person who works on a failed run. Airflow's API does not tell who wrote a note, so it begins with the name.
+# The note of a user who works on a failed run. It begins with the name, because Airflow's API does not return the author.
 _HANDLED = re.compile("対応中（(.*?)）: (.*)", re.DOTALL)
 
 _CLIENT_ERROR = 400
@@ -39,7 +37,7 @@ _NOT_FOUND = 404
 
 
 class AirflowRefusedError(Exception):
-    """Airflow refused the request. ``status`` is the HTTP status; the message is Airflow's."""
+    """Airflow rejected the request. ``status`` is the HTTP status; the message is Airflow's."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -48,14 +46,14 @@ class AirflowRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Note:
-    """The note of a person on a run. ``person`` is empty if it was written on Airflow's own pages."""
+    """A user's note on a run. ``person`` is empty if the note was written in Airflow's UI."""
 
     person: str
     text: str
 
 
 def note_of(run: Mapping[str, Any] | None) -> Note | None:
-    """The note of Airflow's run; None without one, and for the note that the board gives to each run that it starts."""
+    """The note of an Airflow run; None without one, or for the board's own note on runs that it starts."""
     content = (run or {}).get("note")
     if not content or content == BOARD_NOTE:
         return None
@@ -64,7 +62,7 @@ def note_of(run: Mapping[str, Any] | None) -> Note | None:
 
 
 class AirflowApi:
-    """The API for one request of the board, for use in a synchronous route."""
+    """The API for one request of the board, for synchronous routes."""
 
     def __init__(self, request: Request) -> None:
         self._app = request.scope[AIRFLOW_APP]
@@ -75,27 +73,27 @@ class AirflowApi:
         self._cookies = {TOKEN_COOKIE: token} if token else {}
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
-        """The DAG run, or None if Airflow does not have it (any more)."""
+        """The DAG run; None if Airflow does not have it (any more)."""
         return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
 
     def runs(self, states: Sequence[str], since: datetime) -> list[dict[str, Any]]:
-        """The newest runs in these states that were due after ``since`` (aware), of DAGs that the user may read; at most 2,000."""
+        """The newest runs in these states that were due after ``since`` (aware), of readable DAGs; at most 2,000."""
         criteria = {"state": list(states), "run_after_gte": since.isoformat(), "order_by": "-run_after"}
         return self._pages("/dags/~/dagRuns", "dag_runs", criteria)
 
     def living_runs(self, dag_id: str) -> frozenset[str]:
-        """The ids of the DAG's runs that have not ended; at most 2,000."""
+        """The ids of the DAG's unfinished runs; at most 2,000."""
         criteria = {"state": ["queued", "running"]}
         found = self._pages(f"/dags/{quote(dag_id, safe='')}/dagRuns", "dag_runs", criteria)
         return frozenset(run["dag_run_id"] for run in found)
 
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-        """The task instances of a run in these states (all, if none is given), at most 2,000."""
+        """The run's task instances in these states (default: all); at most 2,000."""
         path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"
         return self._pages(path, "task_instances", {"state": list(states)})
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
-        """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow refuses."""
+        """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow rejects it."""
         return self._call(
             "POST",
             f"/dags/{quote(dag_id, safe='')}/dagRuns",
@@ -103,7 +101,7 @@ class AirflowApi:
         )
 
     def handle(self, dag_id: str, run_id: str, person: str, text: str) -> None:
-        """Write the person's note on the run; an empty text deletes the note. :raises AirflowRefusedError: Airflow refuses."""
+        """Write the user's note on the run; an empty text deletes it. :raises AirflowRefusedError: Airflow rejects it."""
         self._call(
             "PATCH",
             f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}",
@@ -121,7 +119,7 @@ class AirflowApi:
     ) -> list[dict[str, Any]]:
         """Clear these task instances and their downstream instances, or only return what would be cleared.
 
-        :returns: the cleared instances. :raises AirflowRefusedError: Airflow refuses.
+        :returns: the cleared instances. :raises AirflowRefusedError: Airflow rejects it.
         """
         task_ids = [
             [each["task_id"], each["map_index"]] if each["map_index"] >= 0 else each["task_id"]
@@ -144,7 +142,7 @@ class AirflowApi:
         return cleared
 
     def is_paused(self, dag_id: str) -> bool:
-        """Whether the DAG is paused, so that its runs wait."""
+        """True if the DAG is paused, so that its runs wait."""
         dag = self._found(f"/dags/{quote(dag_id, safe='')}")
         return bool(dag and dag["is_paused"])
 
@@ -153,11 +151,11 @@ class AirflowApi:
         return frozenset(dag["dag_id"] for dag in self._pages("/dags", "dags", {"paused": True}))
 
     def resume(self, dag_id: str) -> None:
-        """Unpause the DAG. :raises AirflowRefusedError: Airflow refuses."""
+        """Unpause the DAG. :raises AirflowRefusedError: Airflow rejects it."""
         self._call("PATCH", f"/dags/{quote(dag_id, safe='')}", json={"is_paused": False})
 
     def has_scheduler(self) -> bool:
-        """Whether a scheduler of Airflow is alive."""
+        """True if an Airflow scheduler is alive."""
         return bool(self._call("GET", "/monitor/health")["scheduler"]["status"] == "healthy")
 
     def _found(self, path: str) -> dict[str, Any] | None:

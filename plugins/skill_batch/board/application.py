@@ -1,6 +1,6 @@
-"""The FastAPI app of the board, which Airflow's API server mounts at ``/skill-batch-board``.
+"""The board's FastAPI app, which Airflow's API server mounts at ``/skill-batch-board``.
 
-Every route needs Airflow's login, including the style sheet. The app has no OpenAPI document.
+Every route needs Airflow's login, even the style sheet.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# The titles of the fields that a user fills in.
 _FIELDS = {
     "q": "検索",
     "month": "対象月",
@@ -67,7 +66,7 @@ _FIELDS = {
 
 
 class BoardApp(FastAPI):
-    """Stores the app in which it is mounted: that of Airflow's API server, which ``AirflowApi`` calls."""
+    """Passes Airflow's app, in which it is mounted, to ``AirflowApi``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request."""
@@ -100,7 +99,7 @@ def create_app() -> FastAPI:
         batches,
         durations,
         tenants,
-        # Before the tenant's page, whose address may have any end.
+        # Comes before the tenant's page, whose address may have any ending.
         contracts,
         tenant,
         invoices,
@@ -117,13 +116,12 @@ def create_app() -> FastAPI:
     ):
         app.include_router(page.router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
-    # A request without a login gets 401 for every address.
+    # Without a login, every address answers 401.
     app.add_api_route("/{path:path}", _no_such_page, methods=["GET", "POST"])
     return app
 
 
 def _static(name: str) -> Response:
-    """A style sheet, script or icon of the board."""
     file = next((file for file in _STATIC.iterdir() if file.name == name), None)
     if file is None or file.suffix not in _STATIC_TYPES:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
@@ -146,7 +144,7 @@ def _rights_of(request: Request) -> Rights | None:
 def _problem(
     request: Request, code: int, title: str, detail: str, *, lang: Language | None = None
 ) -> Response:
-    """``lang``: the detail's language, if it is not the reader's."""
+    """An error page. ``lang``: the detail's language, if it is not the reader's."""
     template = "problem_fragment.html" if request.headers.get("HX-Request") == "true" else "problem.html"
     return render(request, _rights_of(request), template, code, title=title, detail=detail, lang=lang)
 

@@ -1,4 +1,4 @@
-"""Archived files of invoices and the accountant's files: read from the object store, checked against their SHA-256, drawn as images."""
+"""Archived invoices and accounting files: read from the object store, compared with their SHA-256, rendered as images."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from include.skillreport.billing.bank_inbox import Incoming
 from include.skillreport.billing.documents.invoice import file_key
 from include.skillreport.core.execution.object_store import ObjectStore
 
-# A larger file is not opened. An invoice with a hundred lines has less than 1 MB.
+# Larger files are not opened. An invoice with a hundred lines has less than 1 MB.
 MOST_BYTES = 20 * 1024 * 1024
-# The page shows this many sheets; the downloaded file has all of them.
+# The page shows this many sheets; the downloaded file has all.
 MOST_SHEETS = 30
 
 _DOTS_PER_INCH = 110
 _POINTS_PER_INCH = 72
 _MOST_PIXELS = 4_000
 
-# The last checked file is cached this long, because each sheet of a document is a separate request.
+# The last checked file is cached this long, because each sheet is a separate request.
 KEPT_SECONDS = 30.0
 
-# Two threads must not call PDFium at the same time.
+# PDFium is not thread-safe.
 _PDFIUM = threading.Lock()
 
 
@@ -53,16 +53,16 @@ def forget() -> None:
 
 
 def read_archived(row: Mapping[str, Any]) -> bytes:
-    """The content of a file of the statement ``invoice_files``, exactly as it was archived.
+    """The content of a file of the statement ``invoice_files``, exactly as archived.
 
-    :raises ArchivedFileError: the file is missing, too large or not the archived one, or the store cannot be read or hangs.
+    :raises ArchivedFileError: the file is missing, too large or was changed, or the store cannot be read or hangs.
     """
     key = file_key(row["period_start"], row["number"], row["revision"], row["format"])
     return read_recorded(key, row["sha256"], row["bytes"])
 
 
 def read_recorded(key: str, sha256: str, size: int) -> bytes:
-    """The content of a file of the store, exactly as it was recorded. The last file is cached for some seconds.
+    """The content of a file of the store, exactly as recorded. The last file is cached for some seconds.
 
     :raises ArchivedFileError: as ``read_archived``.
     """
@@ -85,7 +85,7 @@ def read_recorded(key: str, sha256: str, size: int) -> bytes:
 
 
 def read_now(key: str) -> bytes:
-    """The content of a file of the store as it is now, without a record of it. :raises ArchivedFileError: as ``read_archived``."""
+    """The present content of a file that has no record. :raises ArchivedFileError: as ``read_archived``."""
     content = in_store(key, lambda store: _read(store, key))
     if len(content) > MOST_BYTES:
         raise ArchivedFileError(f"{key} は大きすぎるため開けません。保存先から直接取得してください。")
@@ -93,7 +93,7 @@ def read_now(key: str) -> bytes:
 
 
 def list_incoming() -> Incoming:
-    """The banks' files that are not imported. :raises ArchivedFileError: the store cannot be read or hangs."""
+    """The bank files that are not imported yet. :raises ArchivedFileError: the store cannot be read or hangs."""
     return in_store(bank_inbox.INCOMING, lambda store: bank_inbox.incoming(store, datetime.now(UTC)))
 
 
@@ -103,13 +103,13 @@ def _read(store: ObjectStore, key: str) -> bytes:
 
 
 def count_sheets(pdf: bytes) -> int:
-    """How many pages the PDF has. :raises ArchivedFileError: it is no PDF."""
+    """The number of pages of the PDF. :raises ArchivedFileError: it is no PDF."""
     with _opened(pdf) as document:
         return len(document)
 
 
 def draw_sheet(pdf: bytes, number: int) -> bytes | None:
-    """A page as PNG, numbered from 1; None: the PDF has no such page, or it is beyond ``MOST_SHEETS``.
+    """A page as PNG, numbered from 1; None if the PDF has no such page, or it is beyond ``MOST_SHEETS``.
 
     :raises ArchivedFileError: it is no PDF.
     """

@@ -1,4 +1,4 @@
-"""Limit the number of the board's requests that are processed at the same time."""
+"""Limits the number of concurrent requests of the board."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# A page occupies a thread of the API server while it waits for Airflow's REST API. The routes of that API need threads of the same pool
-# (40). If pages occupied all of them, they would wait for ever, and so would Airflow's own requests.
+# A page occupies a thread of the API server while it waits for Airflow's REST API, which needs threads of the same pool (40). If pages
+# occupied all threads, they would wait forever, like Airflow's own requests.
 AT_ONCE = 10
 
 
 class RequestsAtOnce:
-    """ASGI middleware: at most ``most`` requests are processed. Further requests wait, without a thread."""
+    """ASGI middleware that processes at most ``most`` requests. Further requests wait, without a thread."""
 
     def __init__(self, app: ASGIApp, most: int = AT_ONCE) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The failed runs that have no card on the first page: which need attention, and why each failed, as its alert said."""
+"""The failed runs without a card on the first page: which need attention, and why each failed, from its alert."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 _OPERATIONS = frozenset(spec.dag_id for spec in OPERATIONS)
-# All DAGs of the batches and operations.
 DAGS = _OPERATIONS | {spec.dag_id for spec in BATCHES} | {family.dag_id for family in FAMILIES}
 
-# The kind of failure of a form that was refused, and the lines of an alert that say why a run failed.
+# The kind of failure of a rejected form, and the alert lines with the reasons of a failure.
 REFUSED = "parameters"
 _REASONS = ("エラー: ", "ほかのエラー: ", "失敗したタスク: ")
 
-# What a person has started is shown at most this many times.
+# At most this many runs of users are shown.
 _LISTED = 20
 
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A failed run. ``person`` has started it ("": the schedule). ``reasons`` are sentences about the whole run; ``groups`` its tenants.
+    """A failed run. ``person`` started it ("": the schedule). ``reasons`` are sentences about the entire run; ``groups`` its tenants.
 
-    ``is_urgent``: it needs attention. A refused form, a dry run and a person's own operation need none: the person was told.
+    ``is_urgent``: it needs attention. Rejected forms, dry runs and a user's own operations need none, because the user was notified.
     """
 
     dag_id: str
@@ -51,7 +50,7 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class FailedRuns:
-    """The failed runs without a card: all ``urgent`` ones, and the first ``others`` of those that need no attention."""
+    """The failed runs without a card: all ``urgent`` ones, and the first ``others`` that need no attention."""
 
     urgent: Sequence[FailedRun]
     others: Sequence[FailedRun]
@@ -67,7 +66,7 @@ def load_failed_runs(
 ) -> FailedRuns:
     """The failed runs after ``since`` (aware) of these batches and operations, newest first.
 
-    ``refused`` are rows of the execution log whose form was refused. ``failed`` are Airflow's failed runs; those that have ended in the
+    ``refused`` are execution log rows with a rejected form. ``failed`` are Airflow's failed runs, of which those that ended in the
     execution log are left out.
     """
     rows = _SQL.rows(
@@ -102,7 +101,7 @@ def load_failed_runs(
 
 
 def reasons_of(alerts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why the run failed, in the words of these failure alerts."""
+    """The reasons in these failure alerts."""
     lines = (line for alert in alerts for line in alert["lines"] or () if line.startswith(_REASONS))
     return list(dict.fromkeys(line.removeprefix(_REASONS[0]) for line in lines))
 
@@ -122,7 +121,7 @@ def _of_log(row: Mapping[str, Any], groups: Sequence[FailureGroup]) -> FailedRun
 
 
 def _of_airflow(run: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> FailedRun:
-    """A run that failed before it was opened, or before it was closed. Only its alert has the reason."""
+    """A run that failed before it was opened or closed. Only its alert has the reason."""
     person, is_dry = run["triggering_user_name"] or "", is_dry_run(run["conf"])
     is_refused = bool(told) and all(alert["kinds"] == [REFUSED] for alert in told)
     return FailedRun(

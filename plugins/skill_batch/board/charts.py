@@ -1,6 +1,6 @@
-"""Small charts as SVG, rendered on the server, so the pages need no script for them.
+"""Small SVG charts, rendered on the server, so that the pages need no script.
 
-Colours come from the style sheet, so a chart follows the light and the dark theme.
+Colours come from the style sheet and its themes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-# The style sheet has the same height, so that each value of the axis stands beside its line.
+# The style sheet has the same height, so that the axis labels match the lines.
 _WIDTH, _HEIGHT, _TOP, _BOTTOM = 640, 140, 12, 20
 _MOST_STEPS = 5
 
 
 @dataclass(frozen=True)
 class Series:
-    """The points of one chart: a label (day, run) and a value each, oldest first; None is a gap.
+    """The points of a chart: a label (day, run) and a value each, oldest first; None is a gap.
 
-    ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of highlighted points, for example failed runs. ``unit``
-    is shown behind the values. ``pages``: the address that each point opens; empty: none does.
+    ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of highlighted points, for example failed runs.
+    ``unit`` follows the values. ``pages``: the address that each point opens; empty: no links.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Series:
 
     @property
     def used_percent(self) -> float | None:
-        """The last value in percent of the limit; None without one of them."""
+        """The last value in percent of the limit; None if either is missing."""
         return 100 * self.newest / self.limit if self.newest is not None and self.limit else None
 
 
@@ -49,7 +49,7 @@ def translated(series: Series, translate: Callable[[str], str]) -> Series:
 
 
 def line_chart(series: Series) -> str:
-    """One line; a gap interrupts it."""
+    """A line chart. A gap interrupts the line."""
     x, y = _scales(series)
     segments: list[list[str]] = [[]]
     for index, (_, value) in enumerate(series.points):
@@ -72,14 +72,13 @@ def line_chart(series: Series) -> str:
 
 
 def _linked(series: Series, index: int, drawn: str) -> str:
-    """The drawn point, as a link if it has a page. The keyboard skips it: it would stop at each of 90 points."""
     if not series.pages or not series.pages[index]:
         return drawn
     return f'<a href="{escape(series.pages[index])}" tabindex="-1">{drawn}</a>'
 
 
 def bar_chart(series: Series) -> str:
-    """One bar per point."""
+    """A bar chart."""
     x, y = _scales(series)
     width = max(1.0, _WIDTH / max(len(series.points), 1) * 0.7)
     bars = "".join(
@@ -93,7 +92,7 @@ def bar_chart(series: Series) -> str:
 
 
 def _steps(series: Series) -> list[float]:
-    """The values of the axis: 0 and up to five round steps, the last one not below any value."""
+    """The axis values: 0 and up to five round steps that cover all values."""
     values = [value for _, value in series.points if value is not None]
     most = max([*values, series.limit or 0, 0]) or 1
     power = 10 ** math.floor(math.log10(most))
@@ -121,7 +120,7 @@ def _frame(series: Series, content: str) -> str:
     limit = ""
     if series.limit is not None:
         limit = f'<line class="limit" x1="0" x2="{_WIDTH}" y1="{y(series.limit):.1f}" y2="{y(series.limit):.1f}"/>'
-    # Only the day of a point, so that three labels fit under a narrow chart.
+    # Shows only the day, so that three labels fit below a narrow chart.
     labels = [
         series.points[index][0].split()[0]
         for index in sorted({0, len(series.points) // 2, len(series.points) - 1})
@@ -132,7 +131,6 @@ def _frame(series: Series, content: str) -> str:
     grid = "".join(
         f'<line class="step" x1="0" x2="{_WIDTH}" y1="{at:.1f}" y2="{at:.1f}"/>' for at, _ in texts[1:]
     )
-    # An image has no links.
     role = "group" if any(series.pages) else "img"
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'

@@ -1,4 +1,4 @@
-"""The text that names a tenant in a form: its code, or its id if the code is not unique."""
+"""The text that selects a tenant in a form: its code, or its id if the code is not unique."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skill_batch.board.statements import SQL as _SQL
 
 @dataclass(frozen=True)
 class ChosenTenant:
-    """A tenant as an operation selects it. ``chosen_as`` is the text in a form's field "tenants" that selects only this tenant.
+    """A tenant as an operation selects it. ``chosen_as`` is the text for the field "tenants" that selects only this tenant.
 
-    ``refusal`` says why an operation cannot work on the tenant; empty: it can, also if the tenant is no longer active.
+    ``refusal`` says why operations cannot work on the tenant; empty: they can, even if it is no longer active.
     """
 
     chosen_as: str | None
@@ -23,11 +23,10 @@ class ChosenTenant:
 
     @property
     def usable_as(self) -> str | None:
-        """``chosen_as``, if an operation can work on the tenant."""
+        """``chosen_as``, if operations can work on the tenant."""
         return None if self.refusal else self.chosen_as
 
 
-# Why an operation cannot work on a tenant.
 _SAME_CODE = "同じコードのテナントがあるため、ここからは操作できません"
 _VANISHED = "アプリにないテナントのため、操作できません"
 REFUSALS = (_SAME_CODE, _VANISHED)
@@ -46,7 +45,7 @@ def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> M
 def customer_choices(
     connection: psycopg.Connection[Any], tenant_ids: Sequence[str]
 ) -> Mapping[str, ChosenTenant]:
-    """The choice of each of these tenants in an operation on invoices, by id. It also works on tenants that the application has deleted."""
+    """The choice of each of these tenants, by id, for operations on invoices, which also work on deleted tenants."""
     wanted = sorted(set(tenant_ids))
     rows = _SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ()
     return {row["tenant_id"]: _choice(row["chosen_as"]) for row in rows}
@@ -55,7 +54,7 @@ def customer_choices(
 def with_choices(
     connection: psycopg.Connection[Any], rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The rows about invoices with ``chosen_as`` and ``refusal`` (see ``customer_choices``) of their ``tenant_id``."""
+    """The rows about invoices, with ``chosen_as`` and ``refusal`` of their ``tenant_id`` (see ``customer_choices``)."""
     chosen = customer_choices(connection, [row["tenant_id"] for row in rows])
     return [{**row, **asdict(chosen[row["tenant_id"]])} for row in rows]
 
@@ -65,5 +64,5 @@ def _choice(chosen_as: str | None) -> ChosenTenant:
 
 
 def tenant_ids_of(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
-    """The ids of the tenants with these codes. A code that no tenant has may be an id, as in the operations."""
+    """The ids of the tenants with these codes. A code without a tenant may be an id, as in the operations."""
     return _SQL.column(connection, "tenant_ids_of", names=list(names))

@@ -25,7 +25,7 @@ CONNECTION = "skill_batch_platform_db"
 
 _STATEMENT_MILLISECONDS = 5_000
 
-# The maximum number of connections of one API server process, and how long a page waits for one.
+# The maximum number of connections of one API server process, and the maximum wait of a page for one.
 MOST_CONNECTIONS = 2
 _WAIT_SECONDS = 3.0
 
@@ -34,7 +34,7 @@ _free = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
 @dataclass(frozen=True)
 class MessageContent:
-    """The text and the destination of a message. The address of a webhook is a secret, so only its host is included."""
+    """The text and the destination of a message. A webhook's address is a secret, so only its host is included."""
 
     subject: str
     body: str
@@ -44,8 +44,7 @@ class MessageContent:
 def load_content(message_id: str) -> MessageContent | None:
     """The content of a message, or None. Check the user's permission first.
 
-    :raises BoardUnavailableError: the database cannot be read with the connection ``skill_batch_platform_db``, or the board uses all
-        connections for other messages.
+    :raises BoardUnavailableError: ``skill_batch_platform_db`` cannot be read, or all connections are in use.
     """
     with _platform() as connection:
         rows = _SQL.rows(connection, "message_content", message_id=message_id)
@@ -64,7 +63,7 @@ def load_subjects(message_ids: Sequence[str]) -> dict[str, str]:
 
 
 def find_messages_to(address: str, most: int) -> list[dict[str, Any]]:
-    """The newest messages to exactly this mail address. Check the user's permission first, and record the search.
+    """The newest messages to exactly this e-mail address. Check the user's permission first, and record the search.
 
     :raises BoardUnavailableError: as ``load_content``.
     """

@@ -22,8 +22,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "honorific": HONORIFICS,
 }
 
-# When a row holds.
+# The period of validity of a row, compared with today.
 STATES = {"now": "有効", "later": "これから", "earlier": "終了"}
 
-# What became of a change.
 RESULTS = {"applied": "登録", "refused": "取り下げ", "expired": "期限切れ（30 日）"}

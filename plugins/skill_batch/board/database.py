@@ -1,4 +1,4 @@
-"""The board's connections: a small pool that reads the views ``batch.board_*``, and keeps what a person enters for a run."""
+"""The board's connections: a small pool that reads the views ``batch.board_*`` and stores users' entries for a run."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from include.skillreport.schema.revisions import find_other_revision
 
 CONNECTION = "skill_batch_board_db"
 
-# The connections of one API server process. A page uses one connection while it reads.
+# The connections of one API server process. A page uses one while it reads.
 MOST_CONNECTIONS = 4
-# The maximum wait of a page for a connection, and the maximum time of a statement.
+# A page's maximum wait for a connection, and a statement's maximum time.
 _WAIT_SECONDS = 3.0
 _STATEMENT_MILLISECONDS = 5_000
 _IDLE_SECONDS = 60.0
-# The maximum time of all statements of a page, as a multiple of a statement's time. PostgreSQL 17 and later can limit it.
+# The maximum time of a page's statements together, as a multiple of one statement's time (PostgreSQL 17 and later).
 _PAGE_FACTOR = 2
 _HAS_TRANSACTION_TIMEOUT = 17_00_00
 # The reason of an outage is cached this long.
@@ -49,18 +49,18 @@ _NO_SCHEMA = (
 
 
 class BoardUnavailableError(Exception):
-    """The board cannot read its database. The message is for the operator: what is wrong, and what to do."""
+    """The board cannot read its database. The message tells the operator the problem and the fix."""
 
 
 @dataclass(frozen=True)
 class _Login:
-    """The libpq values of the connection, to detect that an operator changes it."""
+    """The connection's libpq values, to detect changes by an operator."""
 
     conninfo: str
 
 
 class BoardDatabase:
-    """The pool of this process. The first page creates it. If the Airflow connection changes, the pool is created again."""
+    """The pool of this process. The first page creates it. A change of the Airflow connection recreates it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class BoardDatabase:
 
     @contextmanager
     def read(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection in a read-only transaction: all statements of a page see the same rows.
+        """A connection in a read-only transaction, so that a page's statements see the same rows.
 
         :raises BoardUnavailableError: the database cannot be read.
         """
@@ -79,7 +79,7 @@ class BoardDatabase:
 
     @contextmanager
     def write(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection in a transaction that may write. The role may insert into ``batch.entered_values``, and nothing else.
+        """A connection in a transaction that may write. The role may only insert into ``batch.entered_values``.
 
         :raises BoardUnavailableError: the database cannot be written.
         """
@@ -100,7 +100,7 @@ class BoardDatabase:
             raise _explained(error) from error
 
     def _why_no_connection(self, login: _Login) -> BoardUnavailableError:
-        """Connect once more, because the pool does not report the reason. The answer is cached for all readers for some seconds."""
+        """Connect once more, because the pool does not report the reason. The answer is cached for some seconds."""
         with self._lock:
             if self._diagnosis is None or time.monotonic() - self._diagnosis[0] > _DIAGNOSIS_SECONDS:
                 self._diagnosis = (time.monotonic(), _diagnosis(login))
@@ -144,9 +144,11 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
 
 
 def _refuse_other_schema(connection: psycopg.Connection[Any]) -> None:
-    """:raises BoardUnavailableError: schema ``batch`` or its views are missing, or they are not those of this code."""
+    """Check the schema. :raises BoardUnavailableError: schema ``batch`` or its views are missing, or have another revision than this
+    code.
+    """
     if connection.execute("SELECT to_regclass('batch.board_deployment')").fetchone() == (None,):
-        # A schema whose views do not tell the revision is that of other code.
+        # Views without a revision belong to other code.
         problem = missing_part(connection) or find_other_revision("不明")
     else:
         deployed = connection.execute("SELECT revision FROM batch.board_deployment").fetchone()
@@ -156,7 +158,7 @@ def _refuse_other_schema(connection: psycopg.Connection[Any]) -> None:
 
 
 def _login() -> _Login:
-    # skill_batch.lookup asks the task's supervisor, and the API server has none.
+    # skill_batch.lookup needs a task's supervisor, which the API server does not have.
     try:
         connection = BaseHook.get_connection(CONNECTION)
     except AirflowNotFoundException:

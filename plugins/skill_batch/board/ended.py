@@ -1,4 +1,4 @@
-"""What an operation has done, as the end of its dialog says it: the result of each tenant, or why nothing was done."""
+"""The outcome of an operation, for the end of its dialog: the result of each tenant, or why nothing was done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from include.skillreport.core.operation_catalog import (
 
 _MOST = 50
 
-# The figures that say what was done, and why nothing was done if all of them are 0: of a tenant's result, and of the run's remarks.
+# The figures of a tenant's result or a run's notes: the words for them, and the reason if all are 0.
 OF_TENANTS: Mapping[str, tuple[str, str]] = {
     "resend": ("送り直す通知", "送り直す通知はありませんでした。すでに決めたか、送信済みです。"),
     "discard": ("破棄した通知", "破棄する通知はありませんでした。すでに決めたか、送信済みです。"),
@@ -60,7 +60,7 @@ REASONS = (
     *(text for each in (OF_TENANTS, OF_REMARKS) for _, text in each.values() if text),
 )
 
-# The pages with what operations of a DAG change. Only those who may start it see them.
+# The pages that show what a DAG's operations change. Only users who may start the DAG see the links.
 PAGES: Mapping[str, tuple[str, str]] = {
     OPERATE_CONTRACTS.dag_id: ("contracts", "契約の変更"),
     IMPORT_PAYMENTS.dag_id: ("transfers", "入金消込"),
@@ -71,8 +71,8 @@ _OF_INVOICES = (OPERATE_INVOICES.id, APPROVE_INVOICES.id, IMPORT_PAYMENTS.id)
 
 @dataclass(frozen=True)
 class Ended:
-    """``tenants``: the results of the first tenants, with their ``figures``; ``figures``: those of the run. ``nothing``: why nothing was
-    done; empty: something was. ``documents`` and ``messages``: those that it has issued, changed or decided about.
+    """The outcome of an operation. ``tenants``: the first tenants' results with their ``figures``. ``figures``: the run's. ``nothing``:
+    why nothing was done; empty if something was. ``documents``, ``messages``: those that it issued, changed or decided about.
     """
 
     tenants: Sequence[Mapping[str, Any]]
@@ -85,7 +85,7 @@ class Ended:
 def load_ended(
     connection: psycopg.Connection[Any], row: Mapping[str, Any], remarks: Sequence[Mapping[str, Any]]
 ) -> Ended | None:
-    """What the run of ``row`` has done. None: it is no operation; a nightly run has too many tenants."""
+    """The outcome of the run of ``row``. None: it is no operation; a nightly run has too many tenants."""
     if row["batch_id"] not in {spec.id for spec in OPERATIONS}:
         return None
     results = _SQL.rows(connection, "run_results", execution_id=row["execution_id"], most=_MOST)
@@ -118,7 +118,6 @@ _Figures = Mapping[str, tuple[tuple[str, str], int]]
 
 
 def _figures(words: Mapping[str, tuple[str, str]], details: Sequence[Mapping[str, Any]]) -> _Figures:
-    """The figures with words that these details have, by name."""
     return {
         name: (said, each[name])
         for each in details
@@ -134,7 +133,7 @@ def _done(figures: _Figures) -> list[tuple[str, int]]:
 def _nothing(
     figures: Sequence[_Figures], results: Sequence[Mapping[str, Any]], remarks: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Why nothing was done. Empty: something was, or the results say it themselves, or there are none: a step has done it or failed."""
+    """Why nothing was done; empty if something was, the results say it, or a step did the work or failed."""
     if (
         not (results or remarks)
         or any(each["records"] or each["notes"] for each in results)
@@ -150,7 +149,6 @@ def _nothing(
 def _documents(
     connection: psycopg.Connection[Any], row: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """What the run has issued, approved or taken back, and the invoices that its dialog or its results name."""
     texts = [*(row["shown"] or ()), *(text for each in results for text in _texts(each["details"]))]
     return _SQL.rows(
         connection,

@@ -1,4 +1,4 @@
-"""Personal values of a dialog. Every viewer of Airflow can read a run's conf, so they go into the database, and the conf has a token."""
+"""Stores personal values of a dialog. Every viewer of Airflow can read a run's conf, so the conf has only a token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from include.skillreport.operations.operate_contracts.form import SetProfile
 def keep_entered(
     database: BoardDatabase, action: Action, conf: Mapping[str, Any], person: str
 ) -> dict[str, Any]:
-    """Keep the checked values of ``conf`` for the person's run. Returns the conf with a token in their place.
+    """Store the checked values of ``conf`` for the user's run. Returns the conf with a token in their place.
 
     :raises BoardUnavailableError: the database cannot be written.
     """
@@ -43,7 +43,7 @@ def keep_entered(
 def present_values(
     connection: psycopg.Connection[Any], action: Action, given: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """The values with which the dialog begins: the ``given`` ones that a conf may have and, if it replaces a profile, the present one."""
+    """The dialog's initial values: ``given`` values that a conf may have and, if the action replaces a profile, the present profile."""
     values = {name: list(given[name]) for name in IN_CONF if name in given}
     if action.operation is not SetProfile:
         return values

@@ -1,4 +1,4 @@
-"""The failed tenants of a run, grouped by reason, for operators."""
+"""The failed tenants of a run, grouped by reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.run_spec import RunSpec
 
-# A group names this many tenants and counts the others.
+# A group names this many tenants.
 LISTED = 20
 
 _NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ不足など）。タスクのログを確認してください"
@@ -20,7 +20,7 @@ _NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ
 
 @dataclass(frozen=True)
 class FailedUnit:
-    """A tenant, or another unit of a run, that failed. ``part`` is the part of its work, usually empty."""
+    """A failed tenant, or another unit of a run. ``part`` is the part of its work, usually empty."""
 
     tenant_id: str
     code: str
@@ -34,9 +34,9 @@ class FailedUnit:
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Failed tenants of one run with the same reason: the first ``tenants``, and the number of all of them (``count``).
+    """Failed tenants of a run with the same reason: the first ``tenants``, and the number of all (``count``).
 
-    ``reason`` is that of the first tenant. A page shows each tenant's own, if they differ.
+    ``reason`` is the first tenant's. A page shows each tenant's own, if they differ.
     """
 
     error_code: str
@@ -51,16 +51,16 @@ class FailureGroup:
 
     @property
     def is_one_reason(self) -> bool:
-        """Whether all tenants have the same sentence."""
+        """True if all tenants have the same sentence."""
         return all(tenant.reason == self.reason for tenant in self.tenants)
 
 
 def load_failures(
     connection: psycopg.Connection[Any], execution_ids: Sequence[str], *, only_open: bool = False
 ) -> dict[str, list[FailureGroup]]:
-    """The groups of each run, the largest first: one per error code. Tenants without a code are grouped by their sentence.
+    """The groups of each run, largest first: one per error code. Tenants without a code are grouped by their sentence.
 
-    ``only_open``: without tenants for which a later run for the day has succeeded.
+    ``only_open``: without tenants for which a later run for the day succeeded.
     """
     rows = _SQL.rows(
         connection,
@@ -85,7 +85,7 @@ def load_failures(
 def kinds_of_run(
     spec: RunSpec, codes: Sequence[str] | None, groups: Sequence[FailureGroup]
 ) -> list[FailureKind]:
-    """The kinds of a run's failures. ``codes`` are those of the whole run: of a step, whose tenants have no code, and of problems."""
+    """The kinds of a run's failures. ``codes`` are those of the entire run: of problems, and of a step, whose tenants have no code."""
     of_tenants = [group.error_code or NO_RESULT for group in groups if group.error_code or not codes]
     kinds = [kind_of(spec, code) for code in (*of_tenants, *(codes or ()))]
     return list({kind.name: kind for kind in kinds}.values())

@@ -1,4 +1,4 @@
-"""What an action will change, as far as the values of its dialog say it: values before and after, by the rules of the run."""
+"""The values before and after an action, by the rules of the run, as far as its dialog's values determine them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ from include.skillreport.operations.restore_backup.form import Merge
 
 @dataclass(frozen=True)
 class ForeseenChange:
-    """What changes of one target. ``problem``: why the run would refuse it. ``row``: the change of a contract's row, with ``stated``.
+    """The changes of one target. ``problem``: why the run would reject it. ``row``: the change of a contract's row, with ``stated``.
 
-    ``decision``: whether it waits for somebody else; None: it never does, or it cannot be said yet.
+    ``decision``: whether it waits for another user; None: it never does, or this is not known yet.
     """
 
     tenant_code: str
@@ -64,15 +64,16 @@ class ForeseenChange:
 
     @property
     def is_about_values(self) -> bool:
-        """Whether it says something besides the decision."""
+        """True if it says more than the decision."""
         return bool(self.values or self.row or self.problem) or self.decision is None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether an entry ``waits`` for somebody else, and why (empty: it does not), and the e-mail to the customer when it is done.
+    """The decision about an entry. ``waits``: why it needs another user's approval; empty: it does not. ``sends_letter``: the customer
+    then gets an e-mail.
 
-    ``leaves_on``: the day of the e-mail, if it is known. ``no_letter``: why there is none.
+    ``leaves_on``: the day of the e-mail, if known. ``no_letter``: why there is none.
     """
 
     waits: str
@@ -89,9 +90,9 @@ def foresee(
     targets: Targets,
     today: date,
 ) -> list[ForeseenChange]:
-    """What the texts of the dialog change of the targets, by a run of ``today`` (Asia/Tokyo).
+    """The changes of the targets by a run of ``today`` (Asia/Tokyo) with the dialog's texts.
 
-    Empty: it cannot be said, or the user may not see it elsewhere.
+    Empty: they are unknown, or the user may not see them elsewhere.
     """
     if action.operation is None or not foresees(action) or action.problems(texts):
         return []
@@ -107,7 +108,7 @@ def foresee(
 
 
 def foresees(action: Action) -> bool:
-    """Whether a rule says what the action changes: the operation has one, or it changes rows of contracts."""
+    """True if a rule foresees the action's changes: the operation has one, or it changes rows of contracts."""
     if action.operation and issubclass(action.operation, TenantAction):
         own = (action.operation.foresee, action.operation.entry)
         return own != (TenantAction.foresee, TenantAction.entry)
@@ -117,9 +118,9 @@ def foresees(action: Action) -> bool:
 def compared(
     connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], targets: Targets
 ) -> list[dict[str, Any]]:
-    """The newest comparison of each tenant with the backup that the action merges. It has numbers and names of columns, no values of rows.
+    """The newest comparison of each tenant with the backup that the action merges, without values of rows.
 
-    ``values``: as ``describe_targets``. Empty: the action merges nothing.
+    ``values``: as in ``describe_targets``. Empty: the action merges nothing.
     """
     if action.operation is not Merge or not values.get("backup"):
         return []
@@ -143,7 +144,7 @@ def _of_invoices(
     try:
         operation.check(today)
     except ParameterError as error:
-        # With a missing value, a check may say no more than that.
+        # If a value is missing, a check may only report that.
         if all(getattr(operation, name) is not None for name in operation.fields(required=True)):
             yield ForeseenChange("", problem=str(error))
         return
@@ -155,7 +156,7 @@ def _of_invoices(
         numbers=[getattr(operation, operation.other_invoice)] if operation.other_invoice else [],
     )
     payments = _SQL.rows(connection, "present_payments", invoice_ids=[row["invoice_id"] for row in found])
-    # What is about no invoice is about the tenants.
+    # Changes without an invoice are about the tenants.
     for (tenant_code, tenant_id), of_tenant in groupby(
         found or targets.rows, itemgetter("tenant_code", "tenant_id")
     ):
@@ -253,14 +254,14 @@ def _of_contracts(
         waits |= needs_second_person(change, terms, before, after)
         is_told = change.kind is PROFILE and bool(before.missing_in(after))
         found.append((ForeseenChange(code, row=_shown(change, stated)), is_told))
-    # If one of the changes needs a second person, all wait.
+    # If one change needs a second user, all wait.
     why = f"{approval_words(settings.second_person)}を待ちます" if waits else ""
     for each, is_told in found:
         yield replace(each, decision=Decision(why, sends_letter=is_told)) if each.row else each
 
 
 def _contact(profile: Mapping[str, Any] | None, stated: Mapping[str, Any]) -> Contact:
-    """The name and the addresses of a profile, and what documents say where it is empty. As the statement ``present_recipients``."""
+    """The name and addresses of a profile, completed by what documents state. The same rule as the statement ``present_recipients``."""
     row = profile or {}
     name, email = (row.get(each) or stated.get(each) for each in ("recipient_name", "email"))
     addresses = [email, *(row.get("further_emails") or ()), *(row.get("cc_emails") or ())]
@@ -270,7 +271,7 @@ def _contact(profile: Mapping[str, Any] | None, stated: Mapping[str, Any]) -> Co
 def _present_rows(
     connection: psycopg.Connection[Any], wanted: Wanted
 ) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
-    """The owner's rows of the kind with the columns of its table, and what documents say where a profile is empty."""
+    """The owner's rows of the kind with the table's columns, and what documents state where a profile is empty."""
     if wanted.kind is EXCHANGE_RATE:
         return _SQL.rows(connection, "present_rates", owner=wanted.owner), {}
     found = _SQL.rows(connection, "present_contract_rows", kind=wanted.kind.name, owner=wanted.owner)
@@ -285,7 +286,6 @@ def _columns(wanted: Wanted, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(change: RowChange, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The change as the pages about contracts show one."""
     return {
         "kind": change.kind.name,
         "before": as_json(change.before),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The states of ``batch.board_invoice``, in the order of the pages: glyph, title, and class of the style sheet.
+# The states of ``batch.board_invoice``, in the order of the pages: glyph, title, and CSS class.
 STATES = {
     "held": ("!", "保留", "warn"),
     "draft": ("✕", "未確定", "bad"),
@@ -14,5 +14,5 @@ STATES = {
     "void": ("—", "取消済み", "muted"),
 }
 
-# With what a dialog lists beside invoices.
+# Also the other entries that a dialog lists beside invoices.
 LISTED = {**STATES, "waiting_write_off": ("!", "承認待ちの貸倒れ", "warn")}

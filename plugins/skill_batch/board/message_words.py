@@ -19,7 +19,7 @@ from include.skillreport.messaging.contract_letters import (
 )
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 
-# The filter states of the list of messages. The first ones need an operator.
+# The filter states of the message list. The first ones need an operator.
 STATES = {
     "ambiguous": "保留（届いたか不明）",
     "dead": "送信できず",
@@ -29,13 +29,10 @@ STATES = {
     "sending": "送信中",
 }
 
-# The filters of the list: a state, or those that wait for a sender.
 WAITING = "waiting"
-# The sent messages of one tenant.
 SENT = "sent"
 FILTERS = STATES | {WAITING: "待っているもの（送信待ちと再試行待ち）", SENT: "送信済み（テナントごと）"}
 
-# States that still need an action, and final states.
 ALL_STATES = STATES | {
     "sent": "送信済み",
     "discarded": "破棄",
@@ -43,11 +40,11 @@ ALL_STATES = STATES | {
     "merged": "まとめて送信",
 }
 
-# Of a letter: also without a message, which BATCH-019-01 makes (batch.board_letter).
+# A document's e-mail may have no message yet; BATCH-019-01 creates it (batch.board_letter).
 LETTER_STATES = ALL_STATES | {"planned": "送信バッチが作成"}
 
 
-# The kinds of letters in words. A kind that is not here is the application's own.
+# The kinds of e-mails. All other kinds are the application's own.
 KINDS = {
     INVOICE: "請求書",
     CREDIT_NOTE: "返還",

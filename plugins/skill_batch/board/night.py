@@ -21,9 +21,8 @@ from include.skillreport.core.run_spec import BatchSpec
 # The batches start from 1:00 to 9:00 (Asia/Tokyo); the operators' day begins when the last one has ended.
 _FROM, _TO = time(1), time(10)
 _DAYS = 90
-# The heat-map of a batch has this many columns.
 COLUMNS = 45
-# A bar is at least this wide, in percent of the night, so that it can be clicked.
+# The minimum width of a bar in percent of the night, so that it can be clicked.
 _LEAST_WIDTH = 0.6
 # The width of a start without a run, in percent of the night.
 _DUE_WIDTH = 1.6
@@ -33,7 +32,7 @@ _DUE_WIDTH = 1.6
 class Bar:
     """A run of the night, or a start without one (``cell`` is None). ``left`` and ``width`` are in percent of the night.
 
-    ``state`` is that of the run, or ``due``, ``missed`` or ``paused`` (missed or due, but the DAG is paused).
+    ``state`` is the run's, or ``due``, ``missed`` or ``paused`` (missed or due, but the DAG is paused).
     """
 
     left: float
@@ -45,7 +44,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Day:
-    """A day (Asia/Tokyo) of a batch. ``row`` is the worst run that started on it; None: none did. ``position``: from the oldest day."""
+    """A day (Asia/Tokyo) of a batch. ``row`` is the worst run that started on it, or None. ``position`` counts from the oldest day."""
 
     position: int
     on: date
@@ -63,7 +62,7 @@ class Day:
 
     @property
     def is_good(self) -> bool:
-        """Whether all runs of the day have succeeded."""
+        """True if all runs of the day succeeded."""
         return self.row is not None and self.row["status"] == "completed"
 
 
@@ -81,7 +80,7 @@ class BatchNight:
 
     @property
     def good_percent(self) -> Decimal | None:
-        """The share of the days with runs on which all have succeeded; None without such a day."""
+        """The share of days with runs on which all succeeded; None without such a day."""
         used = [day for day in self.days if day.row]
         return Decimal(100 * sum(day.is_good for day in used)) / len(used) if used else None
 
@@ -97,13 +96,13 @@ class Night:
 
     @property
     def hours(self) -> list[tuple[int, float]]:
-        """The full hours, with their places in percent."""
+        """The full hours, with their positions in percent."""
         count = _TO.hour - _FROM.hour
         return [(_FROM.hour + hour, 100 * hour / count) for hour in range(count)]
 
     @property
     def now_at(self) -> float | None:
-        """The place of the present time; None after the night."""
+        """The position of the present time; None after the night."""
         return _place(self, self.now) if self.now < self.ends_at else None
 
 
@@ -156,7 +155,6 @@ def _first_day(today: date) -> date:
 
 
 def _firings(spec: BatchSpec, night: Night) -> list[datetime]:
-    """The scheduled starts in the night."""
     firings = croniter(spec.cron, night.begins_at - timedelta(microseconds=1), ret_type=datetime)
     found = []
     while (due_at := firings.get_next()) < night.ends_at:
@@ -167,8 +165,8 @@ def _firings(spec: BatchSpec, night: Night) -> list[datetime]:
 def _bars(
     night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *, has_run: bool, is_paused: bool
 ) -> list[Bar]:
-    """The runs, and the starts of the schedule that no run for all tenants has followed. ``has_run``: the batch has run before the night;
-    one that never ran has missed nothing.
+    """The runs, and the scheduled starts that no run for all tenants followed. ``has_run``: the batch ran before the night; a batch that
+    never ran has missed nothing.
     """
     bars = [
         Bar(

@@ -1,4 +1,4 @@
-"""Patterns of LIKE for texts that a user searches."""
+"""LIKE patterns for search texts."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _WILDCARDS = re.compile(r"[\\%_]")
 
 
 def beginning_with(text: str) -> str | None:
-    """The pattern of texts that begin with this one; None for an empty text."""
+    """The pattern for texts that begin with this one; None for an empty text."""
     return _WILDCARDS.sub(r"\\\g<0>", text) + "%" if text else None

@@ -1,6 +1,6 @@
-"""Render the pages: templates, the language, and the formats of times, amounts and durations.
+"""Renders the pages: templates, the language, and the formats of times, amounts and durations.
 
-The texts in templates and modules are Japanese. ``texts/en.yaml`` has their English form. Times are shown in Asia/Tokyo.
+The texts in templates and modules are Japanese; ``texts/en.yaml`` has their English form. Times are shown in Asia/Tokyo.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ Language = Literal["ja", "en"]
 
 LANGUAGE_COOKIE = "skill_batch_language"
 
-# The name of a Python class.
 _CLASS = re.compile("[A-Z][a-z]\\w*")
 
 _HERE = Path(__file__).parent
@@ -64,7 +63,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-# Title, path, and the DAG whose runs the reader of the page must be allowed to see ("": every user of Airflow).
+# Title, path, and the DAG whose runs the reader must be allowed to see ("": every user of Airflow).
 MENU: tuple[tuple[str, str, str], ...] = (
     ("昨夜", "/", ""),
     ("テナント", "/tenants", TENANT_USAGE.dag_id),
@@ -92,7 +91,7 @@ def english() -> dict[str, str]:
 
 
 def language_of(request: Request) -> Language:
-    """The reader's choice (a cookie), otherwise the language of the browser."""
+    """The reader's choice (a cookie), otherwise the browser's language."""
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen not in ("ja", "en"):
         chosen = "ja" if "ja" in request.headers.get("Accept-Language", "ja").lower() else "en"
@@ -100,7 +99,7 @@ def language_of(request: Request) -> Language:
 
 
 def translator(language: Language) -> Callable[..., str]:
-    """A function from a Japanese text to the reader's language. Named values replace ``{name}`` in the text."""
+    """A function that translates a Japanese text for the reader. Named values replace ``{name}`` in the text."""
 
     def translate(text: str, **values: Any) -> str:
         shown = english().get(text, text) if language == "en" else text
@@ -110,7 +109,7 @@ def translator(language: Language) -> Callable[..., str]:
 
 
 class Links:
-    """The addresses of the board's and of Airflow's pages, below the path prefix that the API server is mounted at."""
+    """The addresses of the board's and Airflow's pages, below the API server's path prefix."""
 
     def __init__(self, request: Request) -> None:
         self.board = str(request.scope.get("root_path", "")).rstrip("/")
@@ -118,13 +117,13 @@ class Links:
         self._living_runs = cache(lambda dag_id: AirflowApi(request).living_runs(dag_id))
 
     def page(self, *parts: str, **query: Any) -> str:
-        """A page of the board. ``parts`` are path segments; ``query`` its parameters, without those that are None or empty."""
+        """A page of the board. ``parts`` are path segments; ``query`` its parameters, of which None and empty ones are dropped."""
         path = "/".join(quote(str(part), safe="") for part in parts)
         given = {name: value for name, value in query.items() if value not in (None, "", [])}
         return f"{self.board}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def dag(self, dag_id: str) -> str:
-        """The DAG in Airflow's UI; its documentation has hints that only this batch has."""
+        """The DAG in Airflow's UI; its documentation has batch-specific hints."""
         return f"{self.airflow}/dags/{quote(dag_id, safe='')}"
 
     def run(self, dag_id: str, run_id: str) -> str:
@@ -137,7 +136,7 @@ class Links:
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
 
     def place(self, kind: FailureKind, spec: RunSpec, tenant_id: str = "") -> str:
-        """Where an operator acts on a failure of this kind: a page of the board or of Airflow. ``tenant_id``: the first failed tenant."""
+        """The page of the board or of Airflow on which operators handle such a failure. ``tenant_id``: the first failed tenant."""
         if kind.page == "tenant":
             return self.page("tenants", tenant_id)
         if kind.page == "messages":
@@ -150,18 +149,18 @@ class Links:
         return self.dag(spec.dag_id)
 
     def has_request(self, dag_id: str, run_id: str) -> bool:
-        """Whether an answer to the request of this run has an effect. Airflow also accepts one to a run that has ended."""
+        """True if an answer to this run's request has an effect. Airflow also accepts answers for an ended run."""
         return run_id in self._living_runs(dag_id)
 
     def request(self, dag_id: str, run_id: str) -> str:
-        """The request of a run in Airflow's UI, where a user answers it."""
+        """The page in Airflow's UI on which a user answers a run's request."""
         return f"{self.run(dag_id, run_id)}/required_actions"
 
 
 def render(
     request: Request, rights: Rights | None, template: str, status: int = 200, **context: Any
 ) -> Response:
-    """A page or a fragment as HTML. ``rights`` is None on an error page of a request without a login."""
+    """A page or a fragment as HTML. ``rights`` is None on an error page without a login."""
     language = language_of(request)
     translate = translator(language)
     links = Links(request)
@@ -231,7 +230,7 @@ def _environment() -> Environment:
 
 
 def moment(value: datetime | None) -> str:
-    """``11-26 02:00``, with the year if it is not this one; Asia/Tokyo."""
+    """``11-26 02:00`` in Asia/Tokyo, with the year if it is not this one."""
     if value is None:
         return "—"
     local = value.astimezone(JAPAN)
@@ -269,29 +268,29 @@ def number(value: Decimal | float | None) -> str:
 
 
 def money(value: Decimal | None, currency: str = "JPY") -> str:
-    """An amount with its currency. Money is never rounded here."""
+    """An amount with its currency, never rounded."""
     if value is None:
         return "—"
     return f"{value:,f} {currency}"
 
 
 def name(value: str | None) -> Markup:
-    """A name or a code, isolated from the direction of the text around it. A missing one is empty."""
+    """A name or a code, isolated from the surrounding text's direction. Empty if missing."""
     return Markup("<bdi>{}</bdi>").format(value) if value else Markup()
 
 
 def told(value: str | None) -> Markup:
-    """A sentence of the data, which is Japanese on English pages, too. A missing one is empty."""
+    """A sentence of the data, which is Japanese on English pages, too. Empty if missing."""
     return Markup('<span lang="ja">{}</span>').format(value) if value else Markup()
 
 
 def coded(code: str | None) -> Markup:
-    """The code of a failure. The class of a Python error says nothing to operators; the sentence beside it does."""
+    """A failure's code. Python class names are dropped, because they mean nothing to operators."""
     return Markup("<code>{}</code>").format(code) if code and not _CLASS.fullmatch(code) else Markup()
 
 
 def operation_title(name: str, dag_id: str) -> str:
-    """The Japanese title of an operation of a DAG's form; its name, if the form no longer has it."""
+    """The Japanese title of an operation in a DAG's form; its name, if the form no longer has it."""
     form = FORMS.get(dag_id)
     return next((each.title for each in form.operations if each.name == name), name) if form else name
 

@@ -1,4 +1,4 @@
-"""Who has run a part of a run again, when, and why: the clears in Airflow's audit log."""
+"""Reruns of parts of a run: who, when, and why, from the clears in Airflow's audit log."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from skill_batch.airflow_private.api_server import clears_of
 from skill_batch.board.airflow_api import BOARD_NOTE
 
-# A line names this many instances, and counts the others.
+# A line names this many instances.
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """A clear of a run at ``at`` (aware) by a person. ``instances`` are names; empty: the whole run. ``reason`` is the person's note."""
+    """A user's clear of a run at ``at`` (aware). ``instances`` are names; empty: the entire run. ``reason`` is the user's note."""
 
     at: datetime
     person: str
@@ -31,14 +31,14 @@ class Rerun:
 
     @property
     def further(self) -> int:
-        """The number of instances that are not named."""
+        """The number of further instances."""
         return len(self.instances) - len(self.named)
 
 
 def load_reruns(
     runs: Collection[tuple[str, str]], load_instances: Callable[[], Sequence[Mapping[str, Any]]] = tuple
 ) -> dict[tuple[str, str], list[Rerun]]:
-    """The reruns of these runs (DAG, run), the oldest first. ``load_instances`` asks Airflow for those of one run, for their names."""
+    """The reruns of these runs (DAG, run), oldest first. ``load_instances`` loads the names of one run's instances from Airflow."""
     clears = clears_of(runs)
     instances = load_instances() if clears else ()
     names = {(each["task_id"], each["map_index"]): _name(each) for each in instances}

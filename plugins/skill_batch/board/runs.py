@@ -1,4 +1,4 @@
-"""The runs of batches for the pages: their usual durations, their progress, missed starts, and late backups."""
+"""The runs of batches for the pages: usual durations, progress, missed starts, and late backups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OLDEST_BACKUP = timedelta(hours=26)
 
 @dataclass(frozen=True)
 class RunCell:
-    """One run of a batch. ``usual_seconds`` is the average of the earlier comparable runs, None if there are too few."""
+    """One run of a batch. ``usual_seconds`` is the average of earlier comparable runs, None if there are too few."""
 
     row: Mapping[str, Any]
     usual_seconds: Decimal | None
@@ -31,7 +31,7 @@ class RunCell:
 
     @property
     def seconds(self) -> float:
-        """The duration of the run until its first closing, or until now. A later repair does not change it."""
+        """The run's duration until its first closing, or until now. A later repair does not change it."""
         measured: Decimal | None = self.row["execution_seconds"]
         if measured is not None:
             return float(measured)
@@ -44,7 +44,7 @@ class RunCell:
 
     @property
     def is_slow(self) -> bool:
-        """Whether the run is slow, by the rule of the performance alert."""
+        """True if the run is slow by the rule of the performance alert."""
         return self.seconds > LEAST_SECONDS and (self.ratio or 0) > FACTOR
 
     @property
@@ -55,7 +55,7 @@ class RunCell:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run that has not ended: its progress, and its expected end at the present speed."""
+    """An unfinished run: its progress, and its expected end at the present speed."""
 
     spec: RunSpec
     cell: RunCell
@@ -83,7 +83,7 @@ class RunProgress:
 
 
 def load_usual_seconds(connection: psycopg.Connection[Any], batch_ids: Collection[str]) -> dict[str, Decimal]:
-    """The average duration by batch, as the performance alert computes it. Batches with too few runs are missing."""
+    """The average duration by batch, as in the performance alert. Batches with too few runs are missing."""
     rows = _SQL.rows(
         connection, "usual_seconds", batch_ids=list(batch_ids), last_runs=LAST_RUNS, least_runs=LEAST_RUNS
     )
@@ -107,20 +107,20 @@ def load_progress(
 
 
 def next_start(spec: BatchSpec, now: datetime) -> datetime:
-    """When the batch starts next after ``now`` (both aware)."""
+    """The batch's next start after ``now`` (both aware)."""
     due_at: datetime = croniter(spec.cron, now.astimezone(JAPAN), ret_type=datetime).get_next()
     return due_at
 
 
 def missed_start(spec: BatchSpec, started_at: datetime | None, now: datetime) -> datetime | None:
-    """The last time at which the schedule should have started a run, if no run has begun since; otherwise None.
+    """The last scheduled start, if no run has begun since; otherwise None.
 
-    ``started_at`` is the start of the newest run for all tenants. A batch without one is left out: it is new, or an operator has paused it.
+    ``started_at`` is the start of the newest run for all tenants. A batch without one is left out, because it is new or paused.
     """
     (fired_at,) = firings_before(spec.cron, now - GRACE, 1)
     return fired_at if started_at and started_at < fired_at else None
 
 
 def is_late(age: timedelta) -> bool:
-    """Whether a newest verified backup of this age is older than a day and the batch's time limit."""
+    """True if a newest verified backup of this age is older than a day and the batch's time limit."""
     return age > _OLDEST_BACKUP

@@ -12,13 +12,12 @@ import psycopg
 from skill_batch.board.statements import SQL as _SQL
 
 _SLOWEST = 10
-# A page lists this many tenants of a shard by code, and counts the others.
 _LISTED_TENANTS = 5
 
 
 @dataclass(frozen=True)
 class SlowInstance:
-    """A task instance of a run. ``tenants`` are those of a mapped instance; a step of the whole run has none."""
+    """A task instance of a run. ``tenants`` are a mapped instance's; a step of the entire run has none."""
 
     row: Mapping[str, Any]
     tenants: Sequence[Mapping[str, Any]]
@@ -41,7 +40,7 @@ class SlowInstance:
 
 
 def load_slowest(connection: psycopg.Connection[Any], execution_id: str) -> list[SlowInstance]:
-    """The slowest task instances of a run, the slowest first."""
+    """The slowest task instances of a run, slowest first."""
     instances = _SQL.rows(connection, "slowest_instances", execution_id=execution_id, most=_SLOWEST)
     units: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
     shards = [row["map_index"] for row in instances if row["map_index"] >= 0]

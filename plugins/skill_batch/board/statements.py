@@ -1,4 +1,4 @@
-"""The board's statements. They read only the views ``batch.board_*``; one keeps what a person enters."""
+"""The board's statements. They read only the views ``batch.board_*``; one statement stores users' entries."""
 
 from __future__ import annotations
 

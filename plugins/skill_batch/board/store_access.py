@@ -1,4 +1,4 @@
-"""The object store for the pages of the board: a few reads and uploads at a time, each within a limit of time."""
+"""The object store for the board's pages: a few concurrent reads and uploads, each with a time limit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-# A request waits this long for its turn, and its work may last this long. Work that hangs continues in its thread and occupies its place
-# until the store answers.
+# A request waits this long for its turn, and its work may last this long. Hanging work keeps its place until the store answers.
 MOST_AT_ONCE = 2
 WAIT_SECONDS = 2.0
 WORK_SECONDS = 10.0
@@ -26,20 +25,20 @@ _TURNS = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
 class ArchivedFileError(Exception):
-    """The file cannot be shown or stored. The message is for the operator: what is wrong, and what to do. ``status`` is the HTTP status."""
+    """The file cannot be shown or stored. The message tells the operator the problem and the fix. ``status`` is the HTTP status."""
 
     status = 409
 
 
 class ArchiveBusyError(ArchivedFileError):
-    """The store does not answer, or others wait for it."""
+    """The store does not answer, or other requests wait for it."""
 
     status = 503
 
 
 @dataclass(frozen=True)
 class _Access:
-    """How the store is opened, what then fails (Japanese), and the Variable to check."""
+    """The way to open the store, the Japanese name of what fails, and the Variable to check."""
 
     open: Callable[[], ObjectStore | None]
     problem: str
@@ -51,7 +50,7 @@ UPLOAD = _Access(find_upload_store, "に {key} を書けません", UPLOAD_VARIA
 
 
 def in_store(key: str, work: Callable[[ObjectStore], Found], access: _Access = READ) -> Found:
-    """What ``work`` finds or does in the store, in a separate thread. ``key`` is what the message of an error names.
+    """Run ``work`` on the store in a separate thread. ``key`` is the name in an error's message.
 
     :raises ArchivedFileError: the store is busy, hangs or fails.
     """
@@ -69,7 +68,7 @@ def in_store(key: str, work: Callable[[ObjectStore], Found], access: _Access = R
         finally:
             _TURNS.release()
 
-    # A daemon thread, so a store that hangs does not prevent the API server from ending.
+    # A daemon thread, so that a hanging store does not prevent the API server from ending.
     threading.Thread(target=in_thread, name="skill-batch-board-store", daemon=True).start()
     try:
         return answer.result(WORK_SECONDS)

@@ -1,4 +1,4 @@
-"""The rows that an action will work on, as the dialog shows them, in their present state."""
+"""The rows that an action will work on, in their present state, for the dialog."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from include.skillreport.operations.import_payments.form import FEE
 from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.operations.shown import difference, has_rows, lines_of, parameters_of
 
-# The statement that describes each kind of rows, and what these fields select by its id.
+# The statement for each kind of rows, and what these fields select by its id.
 _ROWS = {
     "invoices": "described_invoices",
     "lines": "described_lines",
@@ -43,7 +43,6 @@ _OF_IDS = {
     "changes": "described_changes",
 }
 
-# A dialog shows this many lines.
 MOST = 50
 
 _AGAIN = "対象を確かめて、もう一度「実行する」を押してください。"
@@ -51,10 +50,9 @@ _AGAIN = "対象を確かめて、もう一度「実行する」を押してく�
 
 @dataclass(frozen=True)
 class Targets:
-    """What the values of a dialog select. ``rows`` are the first of ``total`` rows; their ``kind`` says which columns they have.
+    """The selection of a dialog's values. ``rows`` are the first of ``total`` rows; their ``kind`` determines the columns.
 
-    ``lines`` are all of them as texts, which the dialog sends back and the run compares with what it works on. ``open_items``: how much
-    the only tenant has of what the fields accept, by field.
+    ``lines`` are all rows as texts, which the run compares with its targets. ``open_items``: a single tenant's open items, by field.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -64,11 +62,11 @@ class Targets:
 
     @property
     def further(self) -> int:
-        """The number of rows that are not in ``rows``."""
+        """The number of further rows."""
         return self.total - len(self.rows)
 
     def document(self, connection: psycopg.Connection[Any]) -> Invoice | None:
-        """The only invoice among the rows as it is printed, or None."""
+        """The only invoice among the rows, as printed, or None."""
         ids = [row["invoice_id"] for row in self.rows if row["kind"] == "invoices" and row["invoice_id"]]
         if len(ids) != 1:
             return None
@@ -79,7 +77,7 @@ class Targets:
 def describe_targets(
     connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], today: date
 ) -> Targets:
-    """What the values (those of the conf, or of a dialog that is not complete) select. ``today`` is in Asia/Tokyo."""
+    """The rows that the values select. The values come from a conf or an incomplete dialog. ``today`` is in Asia/Tokyo."""
     shows = action.shows
     tenant_ids = _tenant_ids(connection, action, values) if shows.tenants else []
     about = parameters_of(shows, values, tenant_ids, _month(values.get("business_date"), today))
@@ -104,9 +102,9 @@ def describe_targets(
 
 
 def require_confirmed(action: Action, shown: Sequence[str], targets: Targets) -> None:
-    """Check that the dialog has shown what the values select. What only reads needs no second look at tenants that were typed.
+    """Check that the dialog showed what the values select. Read-only actions need no second look at typed tenants.
 
-    :raises ParameterError: it has not; the dialog comes again, and names both.
+    :raises ParameterError: it did not; the dialog appears again, and names both.
     """
     lines = list(targets.lines)
     if sorted(shown) == lines or (action.is_read_only and not shown):
@@ -117,12 +115,12 @@ def require_confirmed(action: Action, shown: Sequence[str], targets: Targets) ->
 
 
 def with_shown(action: Action, conf: Mapping[str, Any], targets: Targets) -> dict[str, Any]:
-    """The conf with what was shown. A batch has no such field."""
+    """The conf with the shown targets. A batch has no such field."""
     return {**conf, **({SHOWN: list(targets.lines)} if action.operation and targets.lines else {})}
 
 
 def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
-    """The value of a form's field "tenants" that selects exactly the tenants that have these messages.
+    """The value of a form's field "tenants" that selects exactly the tenants of these messages.
 
     :raises ParameterError: the operation cannot work on one of these tenants.
     """
@@ -145,7 +143,6 @@ def _described(
 
 
 def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any]) -> list[str]:
-    """The ids of the named tenants. The application may have deleted a tenant whose invoices still have its id."""
     names = [name for name in values.get("tenants", ()) if not has_control_characters(name)]
     tenant_ids = tenant_ids_of(connection, names)
     if action.operation and action.operation.takes_former and names:
@@ -155,14 +152,12 @@ def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Map
 
 
 def _named(lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ids in these lines, and the invoices that stand behind transfers."""
     parts = [plain(line).partition("=") for line in lines if not has_control_characters(line)]
     numbers = [each.strip() for _, _, numbers in parts for each in numbers.split(",")]
     return [each.strip() for each, _, _ in parts], [each for each in numbers if each not in ("", FEE)]
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with ``status_name`` and ``channel_name`` as words; the dialog translates them."""
     return {
         **row,
         "status_name": ALL_STATES.get(row.get("status", ""), row.get("status")),
@@ -171,7 +166,6 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _month(given: str | None, today: date) -> date:
-    """A day of the month in the form, or of the previous month. The operation has the same rule."""
     try:
         return date.fromisoformat(plain(given or ""))
     except ValueError:

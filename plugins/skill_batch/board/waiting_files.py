@@ -1,4 +1,4 @@
-"""The files that a dialog offers where its operation reads one of a folder of the store."""
+"""The files that a dialog offers if its operation reads one from a folder of the store."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from skill_batch.board.store_access import ArchivedFileError, in_store
 from include.skillreport.billing.actions.fields import PAYMENTS
 from include.skillreport.operations.operate_contracts.fields import INCOMING
 
-# The folder of a field with the name of a file.
 _FOLDERS = {"imported_file": INCOMING, "payment_file": PAYMENTS}
 
 _MOST = 100
 
 
 def waiting_files(action: Action) -> Mapping[str, Sequence[str]]:
-    """The usable names of the newest files in the folder of each such field. A field is missing if the store has none or cannot be read:
-    then a person types the name.
+    """The usable names of the newest files in the folder of each such field. Without a readable file, the field is missing, and users
+    type the name.
     """
     return {name: found for name in action.fields.keys() & _FOLDERS.keys() if (found := _names(action, name))}
 

@@ -1,4 +1,4 @@
-"""A hook to price, finalise, void, credit and read invoices, for the DAGs of this repository and of other teams."""
+"""A hook to price, finalise, void, credit and read invoices, for the DAGs of all teams."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class BillingHook(BaseHook, Billing):
         return self._tenant_db.get_conn()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether both connections work; the message is for the connection form."""
+        """Check both connections. The message is for the connection form."""
         answers = [hook.test_connection() for hook in (self._tenant_db, self._platform_db)]
         return min(answers, key=lambda answer: answer[0])
 
@@ -66,12 +66,12 @@ class BillingHook(BaseHook, Billing):
             yield connection
 
     def tenant_id_of(self, code: str) -> str:
-        """The id of the tenant with this code (or id), whatever its status. :raises BillingError: there is no such tenant."""
+        """The id of the tenant with this code (or id), regardless of its status. :raises BillingError: there is no such tenant."""
         with self._platform_db.connect() as platform:
             return self.find_tenant_id(platform, code)
 
     def billable_tenants(self, month: date) -> list[Unit]:
-        """The tenants to bill for a month: the active ones, and those that left in the month or later and must pay for it.
+        """The tenants to bill for a month: active tenants, and tenants that left in the month or later and must pay for it.
 
         :param month: any day of the month (Asia/Tokyo).
         """

@@ -1,4 +1,4 @@
-"""A hook to send notifications over the channels and to check a tenant's channel, for the DAGs of this repository and of other teams."""
+"""A hook to send notifications and to check a tenant's channel, for the DAGs of all teams."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ _SEND_SECONDS = 120
 class NotificationHook(BaseHook, Notifications):
     """Sends messages by e-mail, Slack, Microsoft Teams and LINE WORKS, through the outbox of the batches.
 
-    The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. A message is
-    claimed before it is sent. Each ``dedupe_key`` is sent once per tenant. A message with an ambiguous answer is not sent again
-    automatically. If a message cannot be sent now, BATCH-019-02 retries it hourly. The tenants' credentials are rows of
-    SYS_IntegrationConfig; the mail server is the connection ``skill_batch_smtp``. The batches use this hook too.
+    The hook writes a message to the outbox and sends it with row-level security and the rules of BATCH-019-01. Each ``dedupe_key`` is
+    sent once per tenant. Messages with an ambiguous answer are not sent again. BATCH-019-02 retries messages that cannot be sent now,
+    every hour. The tenants' credentials are rows of SYS_IntegrationConfig; the mail server is the connection ``skill_batch_smtp``.
 
     .. code-block:: python
 
@@ -69,7 +68,7 @@ class NotificationHook(BaseHook, Notifications):
         return self._tenant_db.get_conn()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the database and the mail server accept the login; nothing is sent. The message is for the connection form."""
+        """Check the logins to the database and the mail server, and send nothing. The message is for the connection form."""
         works, answer = self._tenant_db.test_connection()
         if not works:
             return works, answer
@@ -95,16 +94,17 @@ class NotificationHook(BaseHook, Notifications):
         priority: int = 2,
         language: str | None = None,
     ) -> Status:
-        """Send one plain text message now; returns its status afterwards.
+        """Send one plain text message now. Returns its status afterwards.
 
         :param tenant_id: the tenant whose channel sends.
-        :param channel: the channel, by name: ``email``, ``slack``, ``teams``, ``line_works`` or another channel of ``messaging/channels``.
-        :param destination: an email address, a Slack channel or user id, or ``users/ID``, ``channels/ID`` of LINE WORKS.
+        :param channel: the channel's name: ``email``, ``slack``, ``teams``, ``line_works`` or another channel of
+            ``messaging/channels``.
+        :param destination: an e-mail address, a Slack channel or user id, or ``users/ID``, ``channels/ID`` of LINE WORKS.
         :param subject: one line. Channels without a subject show it as a heading.
         :param text: plain text.
         :param dedupe_key: names the event. A second message with the same key is not sent; returns the status of the first.
         :param priority: 1 (HIGH) to 3 (LOW).
-        :param language: ``ja`` or ``en``, of the signature of an e-mail. Default: the setting ``notification.language``.
+        :param language: ``ja`` or ``en``, for an e-mail's signature. Default: the setting ``notification.language``.
         :raises ParameterError: there is no such channel.
         """
         shown = literal(_channel(channel), subject, text)
@@ -123,7 +123,7 @@ class NotificationHook(BaseHook, Notifications):
         return self.send_many([draft])[0]
 
     def send_many(self, drafts: Sequence[MessageDraft]) -> list[Status]:
-        """Queue messages and send the due messages of their tenants; returns the statuses of ``drafts``, in order.
+        """Queue messages, and send the due messages of their tenants. Returns the statuses of ``drafts``, in order.
 
         :param drafts: messages of any tenants and channels.
         """
@@ -150,12 +150,12 @@ class NotificationHook(BaseHook, Notifications):
     def validate(
         self, tenant_id: str, channel: str, destinations: Collection[str] = ()
     ) -> list[ChannelFinding]:
-        """The problems of a tenant's channel; empty if there are none. Asks the service, and sends no message.
+        """The problems of a tenant's channel; empty if there are none. Calls the service, but sends no message.
 
-        E-mail is checked on the server that sends for the tenant: its own, if the settings allow one, or the installation's.
+        E-mail is checked on the sending server: the tenant's own, or the installation's.
 
         :param tenant_id: the tenant whose channel is checked.
-        :param channel: the channel, by name.
+        :param channel: the channel's name.
         :param destinations: destinations to check as well, as in ``send``.
         :raises ParameterError: there is no such channel.
         """
@@ -180,7 +180,7 @@ def _channel(name: str) -> Channel:
 async def validate_channel(
     config: ChannelConfig | None, channel: Channel, destinations: Collection[str], services: Network
 ) -> list[ChannelFinding]:
-    """The problems of a channel with these settings. Asks the service, and sends no message."""
+    """The problems of a channel with these settings. Calls the service, but sends no message."""
     if config is None:
         return await NotConfigured(channel).validate()
     async with (

@@ -1,4 +1,4 @@
-"""Hooks of the outside services' connection types. The connection form of the UI tests them; no test sends a message."""
+"""Hooks of the external services' connection types. The UI's connection form tests them; no test sends a message."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WORKS = "接続できました"
 
 
 class _ServiceHook(BaseHook):
-    """A hook whose connection is read by its id.
+    """A hook that looks its connection up by id.
 
-    :param service_conn_id: the connection; the default is the one that the batches use.
+    :param service_conn_id: the connection. The default is the connection of the batches.
     """
 
     conn_name_attr = "service_conn_id"
@@ -95,7 +95,7 @@ class AlertSlackHook(_ServiceHook):
 
 
 class AlertHttpHook(_ServiceHook):
-    """The receiver of ``skill_batch_alert_http``. It has no test, because each request of a receiver is an alert."""
+    """The receiver of ``skill_batch_alert_http``. It has no test, because each request to a receiver is an alert."""
 
     default_conn_name = OPS_HTTP_CONN_ID
     conn_type = "skill_batch_alert_http"
@@ -103,5 +103,4 @@ class AlertHttpHook(_ServiceHook):
 
 
 def _services(server: EmailConfig | None) -> Network:
-    """The installation's network with this mail server."""
     return replace(network(with_mail=False), email=server)

@@ -33,16 +33,16 @@ from include.skillreport.schema.checks.sessions import find_lost_sessions, find_
 
 _STREAM_BATCH_ROWS = 1_000
 
-# A failover takes longer than the retries of a task, which follow after 2 and 4 seconds.
+# A failover takes longer than a task's retries, which follow after 2 and 4 seconds.
 _FAILOVER_SECONDS = 60
 
 
 class _BatchDbHook(PostgresHook):
-    """A PostgreSQL hook whose connections act as one of the batch roles, in UTC, with a statement timeout.
+    """A PostgreSQL hook whose connections act as a batch role, in UTC, with a statement timeout.
 
     The connection's login must be that role or a member of it. Connections are in autocommit mode; open transactions explicitly.
 
-    :param statement_timeout: a task passes its time limit, so that no statement continues after the task.
+    :param statement_timeout: a task passes its time limit, so that no statement outlives the task.
     """
 
     role: ClassVar[str]
@@ -53,24 +53,24 @@ class _BatchDbHook(PostgresHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
-        """Call ``required_connection``; values of its extra come before our own. :raises ConnectionInvalidError: it is no JSON object."""
+        """``required_connection``. Values of its extra override ours. :raises ConnectionInvalidError: the extra is no JSON object."""
         connection = required_connection(conn_id, "Postgres")
         connection.extra = json.dumps({**defaults_of(connection), **valid_extra(connection)})
         return connection
 
     def get_conn(self) -> psycopg.Connection:
-        """Connect and set the role. Waits a minute for a server that does not answer, or is a standby that is not promoted yet.
+        """Connect and set the role. Waits a minute for a server that does not answer, or is not promoted yet.
 
         :raises ConnectionMissingError: Airflow has no such connection.
-        :raises ConnectionInvalidError: its extra cannot be used.
+        :raises ConnectionInvalidError: its extra is invalid.
         :raises AirflowUnavailableError: Airflow does not answer; a retry may help.
-        :raises DatabaseUnavailableError: PostgreSQL does not answer, is a standby, or refuses the login; a retry may help.
+        :raises DatabaseUnavailableError: PostgreSQL does not answer, is a standby, or rejects the login; a retry may help.
         :raises SchemaError: the login may not act as the role, or its transactions cannot write.
         """
         return connect_within(_FAILOVER_SECONDS, self._connected)
 
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]
-        """Connect once, without waiting, for the button in Airflow's form."""
+        """Connect once, without waiting. Airflow's connection form calls it."""
         try:
             self._connected().close()
         except BatchError as error:
@@ -135,7 +135,7 @@ class _BatchDbHook(PostgresHook):
     def check_login(self) -> None:
         """Connect twice, and check the sessions.
 
-        :raises SchemaError: a connection pooler changes them, or an error of ``get_conn``.
+        :raises SchemaError: a connection pooler changes the sessions, or an error of ``get_conn``.
         :raises DatabaseUnavailableError: see ``get_conn``.
         """
         with self.connect() as first, self.connect() as second:
@@ -143,7 +143,6 @@ class _BatchDbHook(PostgresHook):
                 raise SchemaError(f"接続 '{self.get_conn_id()}' の{finding.text}")
 
     def _refusal(self, error: psycopg.Error, login: str) -> str:
-        """Why the login may not act as the role, and what to do."""
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return not_a_member(login, self.role).text
         return (
@@ -172,14 +171,14 @@ class TenantDbHook(_BatchDbHook):
 
     @contextmanager
     def transaction(self, tenant_ids: Sequence[str]) -> Iterator[psycopg.Connection]:
-        """One connection with one transaction in the context of ``tenant_ids``; without the context no row is visible."""
+        """One connection with one transaction for ``tenant_ids``. Other tenants' rows are not visible."""
         with self.connect() as connection, tenant_transaction(connection, tenant_ids):
             yield connection
 
     def stream(
         self, query: LiteralString, parameters: Mapping[str, Any] | None = None, *, tenant_ids: Sequence[str]
     ) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query through a server-side cursor, so that memory does not grow with the number of rows."""
+        """The rows of a query through a server-side cursor, so that memory does not grow with their number."""
         with self.transaction(tenant_ids) as connection, connection.cursor(name="stream") as cursor:
             cursor.itersize = _STREAM_BATCH_ROWS
             cursor.execute(query, parameters)
@@ -199,7 +198,7 @@ class PlatformDbHook(_BatchDbHook):
 class CleanupDbHook(_BatchDbHook):
     """Works as ``batch_cleanup``, which deletes the application's rows of the transaction's tenants, through views.
 
-    The role has its privileges only after ``upgrade --with-deletion``.
+    The role has privileges only after ``upgrade --with-deletion``.
     """
 
     conn_name_attr = "cleanup_db_conn_id"

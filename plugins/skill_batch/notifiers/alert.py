@@ -1,4 +1,4 @@
-"""An alert, a message to the operators, and its forms for Slack and email."""
+"""An alert (a message to the operators) and its formats for Slack and e-mail."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from skill_batch.notifiers.mail_addresses import MAIL_POLICY
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 
-# An alert lists this many tenants and counts the others.
+# An alert lists this many tenants.
 LISTED_TENANTS = 10
 
-# Slack refuses a header of more than 150 characters, a section of more than 3,000, more than 50 blocks, and blocks of about 13,200
-# characters in all.
+# Slack rejects headers over 150 characters, sections over 3,000, more than 50 blocks, and about 13,200 characters in all.
 _HEADER_LIMIT = 150
 _SECTION_LIMIT = 2_900
 _MOST_BLOCKS = 50
 _BLOCKS_LIMIT = 12_000
 
-# The end of what is too long for a service.
 SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 _REASON_LIMIT = 200
 
@@ -41,11 +39,11 @@ _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
 class Alert:
     """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
 
-    ``lines`` begin with what matters most. ``ids`` come last: what a search needs and nobody reads.
+    ``lines`` are in order of importance. ``ids`` come last; they are only for searches.
 
     ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of a ``Severity`` of the registry.
-    ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``). ``kinds``
-    are the names of the kinds of failure, for the board.
+    ``triggering_user`` is Airflow's name of the user who gets the alert instead of the operators (see ``triggering_user.py``).
+    ``kinds`` are the names of the kinds of failure, for the board.
     """
 
     title: str
@@ -60,13 +58,13 @@ class Alert:
     ids: tuple[str, ...] = ()
 
     def as_text(self) -> str:
-        """Plain text, for the log, Slack's preview and the text part of the email."""
+        """Plain text, for the log, Slack's preview and the e-mail's text part."""
         links = tuple(f"{label}: {url}" for label, url in self.links)
         return "\n".join((self.title, *self._texts(), *self.ids, *links, self._moment()))
 
     def as_blocks(self) -> list[dict[str, Any]]:
-        """Slack Block Kit."""
-        # The lines quote texts of tenants. Only the links of this project are clickable.
+        """The alert in Slack's Block Kit."""
+        # Lines may quote tenants' texts, so only this project's links are clickable.
         links = [
             f"<{escape_slack(url).replace('|', '%7C')}|{escape_slack(label)}>" for label, url in self.links
         ]
@@ -74,7 +72,7 @@ class Alert:
         context = {"type": "mrkdwn", "verbatim": True, "text": "  ".join((*links, self._moment()))}
         ids = [_plain_text("  ".join(self.ids)[:_SECTION_LIMIT])] if self.ids else []
         ending = [*map(_rich_text, _sections(self.actions)), {"type": "context", "elements": [context, *ids]}]
-        # What to do is shown in any case, so the lines and the tenants are shortened.
+        # The actions are always complete, so the lines and tenants are shortened.
         texts = [text for part in (self.lines, self.tenants) if part for text in _sections(part)]
         blocks = [header, *map(_rich_text, texts), *ending]
         while texts and not _fit(blocks):
@@ -83,7 +81,7 @@ class Alert:
         return blocks
 
     def as_mail(self, sender: Address, recipients: list[Address], message_id: str) -> EmailMessage:
-        """Text and HTML. ``message_id`` is the same in each attempt, so that a mail program can detect a second copy."""
+        """The e-mail as text and HTML. ``message_id`` is the same in each attempt, so that mail programs can detect a second copy."""
         mail = EmailMessage(MAIL_POLICY)
         mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
         mail["From"], mail["To"] = sender, recipients
@@ -95,7 +93,7 @@ class Alert:
         return mail
 
     def as_json(self) -> dict[str, Any]:
-        """JSON for the table of alerts; ``from_json`` reads it."""
+        """The alert as JSON for the table of alerts; ``from_json`` reads it."""
         values = {**asdict(self), "arose_at": self.arose_at.isoformat()}
         if self.triggering_user is None:
             del values["triggering_user"]
@@ -103,7 +101,7 @@ class Alert:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Alert:
-        """The alert from the result of ``as_json``."""
+        """The alert from ``as_json``."""
         texts = {name: tuple(value.get(name, ())) for name in ("lines", "tenants", "actions", "kinds", "ids")}
         links = tuple((label, url) for label, url in value["links"])
         return cls(
@@ -139,7 +137,6 @@ def _plain_text(text: str) -> dict[str, Any]:
 
 
 def _labelled(line: str) -> tuple[str, str]:
-    """A line's label with its colon, and the rest. The label is empty if the line has none."""
     label = _LABEL.match(line)
     return (label[0], line[label.end() :]) if label else ("", line)
 
@@ -150,7 +147,7 @@ def _html_line(line: str) -> str:
 
 
 def _rich_text(text: str) -> dict[str, Any]:
-    """The lines with bold labels. Slack interprets no markup in such a block, and makes no link or mention of it."""
+    """The lines with bold labels. Slack interprets no markup, links or mentions in such a block."""
     elements: list[dict[str, Any]] = []
     for line in text.splitlines(keepends=True):
         label, rest = _labelled(line)
@@ -164,7 +161,7 @@ def _rich_text(text: str) -> dict[str, Any]:
 
 
 def _fit(blocks: list[dict[str, Any]]) -> bool:
-    """Whether Slack takes these blocks. The channel Slack has the same rule (``channels/slack/blocks.py``)."""
+    """True if Slack accepts these blocks. Tenants' Slack messages have the same rule (``channels/slack/blocks.py``)."""
     return len(blocks) <= _MOST_BLOCKS and len(json.dumps(blocks, ensure_ascii=False)) <= _BLOCKS_LIMIT
 
 
@@ -185,6 +182,6 @@ def escape_slack(text: str) -> str:
 
 
 def shorten(reason: str, limit: int = _REASON_LIMIT) -> str:
-    """The reason in one line of at most 200 characters, or of ``limit``."""
+    """The reason in one line of at most ``limit`` characters (200 by default)."""
     line = " ".join(reason.split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

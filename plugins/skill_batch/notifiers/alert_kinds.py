@@ -1,6 +1,6 @@
-"""The kinds of alerts about runs, by the title that operators see. The table of docs/operate/night.md is generated from them.
+"""The kinds of alerts about runs, by their title. The table of docs/operate/night.md is generated from them.
 
-The scheduler and the triggerer import this module, on some platforms without ``include``.
+The scheduler and the triggerer import this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AlertKind:
-    """A kind of alert. The texts are Japanese, for operators: when it is sent, how urgent it is, and what an operator does.
+    """A kind of alert. Its Japanese texts say when it is sent, how urgent it is, and what an operator does.
 
-    ``severity`` says how urgent it is: that of the batch (``include.skillreport.core.catalog.BatchSpec.run_severity``), or a fixed one.
+    ``severity`` is the batch's (``include.skillreport.core.catalog.BatchSpec.run_severity``) or a fixed one.
     """
 
     name: str
@@ -22,11 +22,11 @@ class AlertKind:
 
     @property
     def action(self) -> str:
-        """The line of an alert that says what to do."""
+        """The alert's line about what to do."""
         return f"対処: {self.what_to_do}。"
 
     def title(self, batch_id: str, batch_name: str, count: str = "") -> str:
-        """The title of an alert of this kind about a batch. ``count`` says how much of it is affected."""
+        """The title of such an alert about a batch. ``count`` says how much is affected."""
         return f"{self.name}: {batch_id} {batch_name}{f'（{count}）' if count else ''}"
 
 

@@ -1,12 +1,11 @@
-"""Send alerts to the operators once, by each channel of their severity. If a channel is down, send them later.
+"""Sends alerts to the operators once, by each channel of their severity. Retries later if a channel is down.
 
-``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key is not
-sent again. If a channel refuses an alert, the alert waits in the table, and the next run of any batch sends it. If the database is down,
-the alert is sent without this protection; if that fails too, it is only in the log, at ERROR. If it is unknown whether an alert arrived (no
-answer, a killed process), it is sent once more and marked as a repeat, because two alerts are better than none. No function raises an
-error, so the outcome of a batch does not depend on its alerts.
+``send_alert`` writes an alert to ``batch.operator_alert`` before it sends it. The key names the event; an alert with an existing key
+is not sent again. If a channel rejects an alert, the next run of any batch sends it. If the database is down, the alert is sent
+without this protection. If that fails too, it is only in the log, at ERROR. If it may have arrived (no answer, a killed process), it
+is sent once more, marked as a repeat. No function raises an error, so alerts do not affect a batch's outcome.
 
-The triggerer imports this module, on some platforms without ``include``. Callers pass the connections as ``Channels``.
+The triggerer imports this module, sometimes without ``include``. Callers pass the connections as ``Channels``.
 """
 
 from __future__ import annotations
@@ -35,13 +34,12 @@ log = logging.getLogger(__name__)
 
 Message = Alert | RunReport
 
-# The timeout of the connection to the database.
 _CONNECT_SECONDS = 10
-# Longer than all timeouts of a channel. When the lease ends, the process that claimed the alert has died.
+# Longer than all timeouts of a channel. After the lease, the process that claimed the alert is dead.
 _LEASE_SECONDS = 60
-# A waiting alert is sent again after 1, 2, 4 ... minutes, later every hour, for three days.
+# A waiting alert is retried after 1, 2, 4 ... minutes, later every hour, for three days.
 _KEPT_HOURS = 72
-# One call sends at most this many waiting alerts, so that a long backlog does not delay a batch.
+# One call sends at most this many waiting alerts, so that a backlog does not delay a batch.
 _BACKLOG = 20
 
 
@@ -54,9 +52,9 @@ class _Outcome(Enum):
 
 
 def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
-    """Send the alert, unless ``key`` was sent or waits; returns whether it was sent, or will be sent by a later run."""
+    """Send the alert, unless ``key`` was sent or waits. Returns False if it is lost."""
     outcomes = _store_and_send(alert, key, _names_of(alert, channels), channels)
-    # The channel over HTTP is optional: an alert that fails only there is not lost.
+    # The HTTP channel is optional: an alert that fails only there is not lost.
     return _Outcome.LOST not in [outcome for name, outcome in outcomes.items() if name != "http"]
 
 
@@ -69,12 +67,12 @@ def record_sent_alert(alert: Alert, key: str, channels: Channels) -> None:
 
 
 def is_stored(database: psycopg.Connection, key: str) -> bool | None:
-    """Whether there is an alert with this key, sent or waiting; None if the table cannot be read."""
+    """True if an alert with this key was sent or waits; None if the table cannot be read."""
     return _exists(database, SQL["find_alert"], key=key)
 
 
 def is_attempt_reported(database: psycopg.Connection, dag_id: str, run_id: str, attempt: int) -> bool | None:
-    """Whether there is a failure alert about a batch of this attempt of the run; None if the table cannot be read."""
+    """True if there is a failure alert about a batch of this run's attempt; None if the table cannot be read."""
     return _exists(
         database,
         SQL["find_failure_alert"],
@@ -94,7 +92,7 @@ def _exists(database: psycopg.Connection, statement: LiteralString, /, **paramet
 
 
 def _names_of(alert: Alert, channels: Channels) -> list[str]:
-    """The channels of the alert. An alert to a person goes by mail, or to Slack if the address is unknown, and never over HTTP."""
+    """The alert's channels. An alert to a user goes by e-mail, or to Slack if the address is unknown, and never over HTTP."""
     if alert.triggering_user is not None:
         return ["email" if mail_address_of(alert.triggering_user, channels.email) else "slack"]
     names = ["slack", "email"] if alert.severity == "CRITICAL" else ["slack"]
@@ -102,18 +100,18 @@ def _names_of(alert: Alert, channels: Channels) -> list[str]:
 
 
 def send_result(report: RunReport, channels: Channels) -> None:
-    """Send the result of a run over HTTP, if the connection requests results. It is stored and retried like an alert."""
+    """Send a run's result over HTTP, if the connection requests results. It is stored and retried like an alert."""
     if wants_results(channels.http):
         _store_and_send(report, report.key, ["http"], channels)
 
 
 def send_waiting_alerts(channels: Channels) -> int:
-    """Send the waiting alerts; returns the number of attempts."""
+    """Send the waiting alerts. Returns the number of attempts."""
     with open_database(channels.database) as database:
         if database is None:
             return 0
         attempts, excluded = 0, list[str]()
-        # Claims one alert at a time, because the lease is long enough for one only. A channel that failed is not used again.
+        # One alert at a time, because the lease is long enough for one only. A failed channel is not used again.
         while attempts < _BACKLOG and (row := _claim(database, excluded)):
             key, name, message, is_repeat = row
             stored = RunReport.from_json(message) if "result" in message else Alert.from_json(message)
@@ -124,7 +122,7 @@ def send_waiting_alerts(channels: Channels) -> int:
 
 
 def _store_and_send(message: Message, key: str, names: list[str], channels: Channels) -> dict[str, _Outcome]:
-    """The outcomes by channel, without the channels by which the message was sent before, or waits."""
+    """The outcomes by channel, except channels by which the message was already sent or waits."""
     with open_database(channels.database) as database:
         if database is not None:
             stored = _store(database, message, key, names)
@@ -134,7 +132,7 @@ def _store_and_send(message: Message, key: str, names: list[str], channels: Chan
 
 
 def _claim(database: psycopg.Connection, excluded: list[str]) -> tuple[str, str, dict[str, Any], bool] | None:
-    """Claim the oldest due alert of other channels; returns key, channel, message, and whether it may have arrived before."""
+    """Claim the oldest due alert of other channels. Returns key, channel, message, and True if it may have arrived before."""
     import psycopg
 
     try:
@@ -147,7 +145,7 @@ def _claim(database: psycopg.Connection, excluded: list[str]) -> tuple[str, str,
 
 
 def _store(database: psycopg.Connection, message: Message, key: str, names: list[str]) -> list[str] | None:
-    """Write the alert to the table; returns the channels that this process has claimed. None if the table cannot be written."""
+    """Write the alert to the table. Returns the channels that this process claimed; None if the table cannot be written."""
     import psycopg
     from psycopg.types.json import Jsonb
 
@@ -173,14 +171,14 @@ def _send(
     *,
     is_repeat: bool = False,
 ) -> _Outcome:
-    """Send by one channel. ``is_repeat``: it may have arrived before. The title says so, and no further attempt in doubt follows."""
+    """Send by one channel. ``is_repeat``: it may have arrived before. The title says so, and no further ambiguous attempt follows."""
     if is_repeat and isinstance(message, Alert):
         message = replace(message, title=f"（再送）{message.title}")
     _record(database, SQL["renew_lease"], key=key, channel=name, lease=_LEASE_SECONDS)
     try:
         _deliver(message, key, name, channels)
     except Exception as error:
-        # No error (no connection, a service that is down, a revoked token) may change the outcome of the batch.
+        # No error (no connection, an outage, a revoked token) may change the batch's outcome.
         reason = shorten(str(error) or type(error).__name__)
         waits = _record(
             database,
@@ -217,7 +215,6 @@ def _deliver(message: Message, key: str, name: str, channels: Channels) -> None:
 
 
 def _record(database: psycopg.Connection | None, statement: LiteralString, /, **parameters: object) -> bool:
-    """Record the outcome of an attempt; returns whether the alert waits for another attempt."""
     import psycopg
 
     if database is None:
@@ -226,7 +223,7 @@ def _record(database: psycopg.Connection | None, statement: LiteralString, /, **
         cursor = database.execute(statement, parameters)
         row = cursor.fetchone() if cursor.description else None
     except psycopg.Error as error:
-        # The lease ends, and the next run of a batch sends the alert again.
+        # After the lease, the next run of a batch sends the alert again.
         log.error("The outcome of an alert could not be recorded: %s", shorten(str(error)))
         return True
     return row is not None and row[0] is not None
@@ -269,7 +266,7 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
 
 
 def _extra_of(connection: Connection) -> dict[str, Any]:
-    """What the extra says about TLS and the address. Of several hosts only the primary can store an alert."""
+    """The extra's values about TLS and the address. Of several hosts, only the primary can store an alert."""
     of_several = {"target_session_attrs": "primary"} if "," in (connection.host or "") else {}
     names = ("ssl", "hostaddr", "port", "target_session_attrs")
     return of_several | {

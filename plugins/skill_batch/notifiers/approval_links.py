@@ -1,4 +1,4 @@
-"""The text of an alert about the request to approve what a run holds."""
+"""The texts of an alert about an approval request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The task of a batch that requests approvals. It returns ``dag_id`` and ``run_id`` of the request, why Airflow refused the run
-# (``problem``, or None), and whether the DAG ``is_paused``.
+# The task that requests approvals. It returns ``dag_id`` and ``run_id`` of the request, Airflow's reason for rejecting the run
+# (``problem``, or None), and ``is_paused`` of the DAG.
 REQUEST_TASK = "request_approval"
 
 # The task of an approval's DAG that waits for the answer.
@@ -22,19 +22,19 @@ ANSWER_TASK = "ask"
 
 
 def approval_of(ti: RuntimeTaskInstance) -> dict[str, Any]:
-    """The result of the task ``request_approval`` of this task's batch; empty if there is no such task, or it was skipped."""
+    """The result of this batch's task ``request_approval``; empty if there is no such task, or it was skipped."""
     group = ti.task_id.rpartition(".")[0]
     try:
         asked = ti.xcom_pull(task_ids=f"{group}.{REQUEST_TASK}" if group else REQUEST_TASK)
     except Exception as error:
-        # Send the alert without the link. The callback of a lost worker runs in the DAG processor, which cannot pull an XCom.
+        # Send the alert without the link. The callback of a killed worker runs in the DAG processor, which cannot pull an XCom.
         log.warning("The request for an approval could not be read: %s", error)
         return {}
     return asked if isinstance(asked, dict) else {}
 
 
 def answered_by(ti: RuntimeTaskInstance) -> str | None:
-    """Airflow's name of the user who answered the request of this task's run. None before the answer, or if it is unknown."""
+    """Airflow's name of the user who answered this run's request. None before the answer, or if it is unknown."""
     try:
         response = ti.xcom_pull(task_ids=ANSWER_TASK)
     except Exception as error:
@@ -46,12 +46,12 @@ def answered_by(ti: RuntimeTaskInstance) -> str | None:
 
 
 def name_of(user: Mapping[str, Any]) -> str:
-    """The name of the user in Airflow's response; the id of a user without a name."""
+    """The user's name in Airflow's response; the id if there is no name."""
     return str(user["name"] or user["id"])
 
 
 def is_dag_paused(ti: RuntimeTaskInstance, dag_id: str) -> bool:
-    """Whether the DAG is paused; False if Airflow does not answer."""
+    """True if the DAG is paused; False if Airflow does not answer."""
     try:
         return bool(ti.get_dag(dag_id).is_paused)
     except Exception as error:

@@ -1,6 +1,6 @@
-"""The operators' channels: their connections, and how to send an alert over Slack and by email.
+"""The operators' channels: connections, and sending by Slack and e-mail.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
+# The operators' Slack (a Slack API connection). Its password is the bot token; its extra has the `channel`.
 OPS_SLACK_CONN_ID = "skill_batch_alert_slack"
-# The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
-# docs/admin/alerts.md describes `people` and `people_domains`.
+# The operators' e-mail (an SMTP connection). Its extra has the sender (`from_email`) and the recipients, separated by commas
+# (`to_email`). docs/admin/alerts.md describes `people` and `people_domains`.
 OPS_EMAIL_CONN_ID = "skill_batch_alert_email"
-# Optional: an HTTP connection; docs/admin/alerts.md describes its fields.
+# An optional HTTP connection. docs/admin/alerts.md describes its fields.
 OPS_HTTP_CONN_ID = "skill_batch_alert_http"
 PLATFORM_DB_CONN_ID = "skill_batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 
-# Slack cuts a longer text; the blocks contain the whole alert.
+# Slack cuts longer texts; the blocks contain the complete alert.
 _SLACK_TEXT_LIMIT = 2_900
 # The maximum size of Slack's answer in bytes. It repeats the alert.
 _LONGEST_ANSWER = 1024 * 1024
@@ -50,7 +50,7 @@ class NotSentError(Exception):
 
 @dataclass(frozen=True)
 class Channels:
-    """The connections for alerts; None if Airflow does not define one. The repr does not show them, because they have passwords."""
+    """The connections for alerts; None if Airflow has none. The repr omits them, because they have passwords."""
 
     slack: Connection | None = field(repr=False)
     email: Connection | None = field(repr=False)
@@ -68,7 +68,7 @@ def load_channels() -> Channels:
 
 
 def _mask_parts(url: str) -> None:
-    """Mask the parts of a workflow's URL that an HTTP library logs without the host. Airflow masks only the whole password."""
+    """Mask the parts of a workflow's URL that an HTTP library logs without the host. Airflow masks only the complete password."""
     split = urlsplit(url)
     if split.scheme in ("https", "http"):
         whole = split._replace(scheme="", netloc="").geturl()
@@ -77,7 +77,7 @@ def _mask_parts(url: str) -> None:
 
 
 def may_have_arrived(error: Exception) -> bool:
-    """Whether the service may have received the message, although its answer did not arrive."""
+    """True if the service may have received the message, although its answer did not arrive."""
     import http.client
     import smtplib
     from urllib.error import URLError
@@ -89,7 +89,7 @@ def may_have_arrived(error: Exception) -> bool:
 
 
 def send_to_slack(alert: Alert, connection: Connection | None) -> None:
-    """:raises LookupError: a setting is missing, or Slack refuses."""
+    """Send the alert to Slack. :raises LookupError: a setting is missing, or Slack rejects it."""
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
     message = {
@@ -104,7 +104,7 @@ def send_to_slack(alert: Alert, connection: Connection | None) -> None:
 
 
 def identify_slack(connection: Connection) -> str:
-    """The workspace and the bot that the token belongs to. :raises LookupError: a setting is missing, or Slack refuses."""
+    """The token's workspace and bot. :raises LookupError: a setting is missing, or Slack rejects the token."""
     answer = _call_slack(connection, "auth.test", {})
     return f"{answer.get('team')} / {answer.get('user')}"
 
@@ -128,7 +128,7 @@ def _call_slack(connection: Connection, method: str, body: dict[str, Any]) -> di
         },
     )
     proxy = extra.get("proxy")
-    # Without this setting, the proxy of the environment.
+    # Otherwise the proxy of the environment is used.
     handler = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
     try:
         with urllib.request.build_opener(handler).open(request, timeout=TIMEOUT_SECONDS) as response:
@@ -148,7 +148,7 @@ def _call_slack(connection: Connection, method: str, body: dict[str, Any]) -> di
 
 
 def _read_bounded(response: http.client.HTTPResponse) -> bytes:
-    """The answer, up to a maximum size and without decompression. :raises TimeoutError: reading takes too long in total."""
+    """The answer, up to a maximum size, without decompression. :raises TimeoutError: reading takes too long in total."""
     import http.client
 
     answer, ends_at = b"", time.monotonic() + TIMEOUT_SECONDS
@@ -162,9 +162,9 @@ def _read_bounded(response: http.client.HTTPResponse) -> bytes:
 
 
 def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
-    """Send the alert to the operators, or to the person to whom it is addressed.
+    """Send the alert to the operators, or to the user to whom it is addressed.
 
-    :raises LookupError: a setting, or the address of the person, is missing. :raises NotSentError: there is no connection.
+    :raises LookupError: a setting, or the user's address, is missing. :raises NotSentError: there is no connection.
     """
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
@@ -191,7 +191,7 @@ def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
     except (OSError, smtplib.SMTPException) as error:
         raise NotSentError(str(error)) from error
     with server:
-        # With the addresses, because the standard library would parse the headers by its own rule.
+        # Passes the addresses, because the standard library parses the headers by other rules.
         server.send_message(mail, from_address.addr_spec, [each.addr_spec for each in to_addresses])
 
 
@@ -199,6 +199,6 @@ def _connection(conn_id: str) -> Connection | None:
     try:
         return find_connection(conn_id)
     except Exception as error:
-        # The API server does not answer, or refuses. The other channels may work.
+        # The API server does not answer, or rejects the request. The other channels may work.
         log.error("The connection '%s' could not be looked up: %s", conn_id, shorten(str(error)))
         return None

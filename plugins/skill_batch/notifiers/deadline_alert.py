@@ -1,6 +1,6 @@
-"""The alerts about a running run: it exceeds its time limit, or it takes much longer than usual.
+"""The alerts about a running run: it exceeds its time limit, or takes much longer than usual.
 
-The triggerer calls them. Its context has ``dag_run`` (as in the API) and ``deadline``, but no task.
+The triggerer calls them. Their context has ``dag_run`` (as in the API) and ``deadline``, but no task.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ log = logging.getLogger(__name__)
 
 
 class _RunAlert(BaseNotifier, ABC):
-    """The base of both alerts. Sends no alert about a run that ended in time, or that failed and has sent a failure alert.
-
-    A cleared run has its whole time again, but Airflow does not move its deadline. So the alert waits here until this time has passed.
+    """The base of both alerts. Sends nothing about a run that ended in time, or whose failure alert was sent. Airflow does not move a
+    cleared run's deadline, so the alert waits here until the new limit.
     """
 
-    # The first part of the alert's key, and the states of a run in which no alert is sent.
+    # The first part of the alert's key, and the run states in which no alert is sent.
     key: str
     silent_states = frozenset({"failed"})
     is_operation = False
@@ -78,7 +77,7 @@ class _RunAlert(BaseNotifier, ABC):
         await asyncio.to_thread(send_alert, alert, key, channels)
 
     def triggering_user(self, run: dict[str, Any]) -> TriggeringUser | None:
-        """The person who gets the alert; None if the operators get it."""
+        """The user who gets the alert; None: the operators."""
         return triggering_user(
             run.get("triggering_user_name"),
             is_dry_run=is_dry_run(run.get("conf")),
@@ -89,11 +88,11 @@ class _RunAlert(BaseNotifier, ABC):
     def begin_and_limit(
         self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
-        """The time from which the duration of the run is measured, and the duration after which the alert is sent."""
+        """The start of the run's measured duration, and the duration after which the alert is sent."""
 
     @abstractmethod
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
-        """The alert; called after ``begin_and_limit``."""
+        """The alert. Called after ``begin_and_limit``."""
 
 
 class LateRunAlert(_RunAlert):
@@ -123,7 +122,7 @@ class LateRunAlert(_RunAlert):
     def begin_and_limit(
         self, run: dict[str, Any], deadline_at: datetime, channels: Channels
     ) -> tuple[datetime, timedelta]:
-        """From the last time the run was queued, so that waiting for a worker counts too."""
+        """Starts at the last queueing of the run, so that waiting for a worker counts, too."""
         return max(_moment(run["queued_at"] or run["run_after"]), deadline_at - self.limit), self.limit
 
     def compose(self, run: dict[str, Any], elapsed: timedelta) -> Alert:
@@ -136,10 +135,10 @@ class LateRunAlert(_RunAlert):
 
 
 class SlowRunAlert(_RunAlert):
-    """The alert about a run that takes more than 1.5 times the usual duration (batch list, section 6.3)."""
+    """The alert about a run that takes more than 1.5 times its usual duration (batch list, section 6.3)."""
 
     key = "slow"
-    # The duration of a queued run is zero. If it becomes slow, close_run sends the alert.
+    # A queued run has no duration. If it becomes slow, close_run sends the alert.
     silent_states = frozenset({"failed", "queued"})
 
     def __init__(self, batch_id: str, batch_name: str, context: Context | None = None) -> None:
@@ -173,7 +172,6 @@ class SlowRunAlert(_RunAlert):
 
 
 def _history(batch_id: str, run_id: str, channels: Channels) -> list[Decimal]:
-    """The durations of earlier runs in seconds; empty if they cannot be read."""
     import psycopg
 
     with open_database(channels.database) as database:
@@ -236,7 +234,7 @@ def _moment(value: datetime | str) -> datetime:
 
 
 def _duration(length: timedelta | Decimal) -> str:
-    """``1時間02分03秒``; less than a minute with one decimal place."""
+    """``1時間02分03秒``; under a minute with one decimal place."""
     seconds = Decimal(str(length.total_seconds())) if isinstance(length, timedelta) else length
     if seconds < 60:
         return f"{seconds:.1f}秒"

@@ -37,48 +37,47 @@ if TYPE_CHECKING:
 
     from skill_batch.notifiers.recorded_result import RecordedResult
 
-# The XCom of a task that has sent its failure alert: the kind of the failure, and the attempt of the run.
+# The XCom of a task that sent its failure alert: the kind of the failure, and the attempt of the run.
 REPORTED_KEY = "failure_reported"
 
-# The events of failure alerts: the run failed, or a task that requests an approval failed. The run's result does not depend on the latter.
+# The events of failure alerts. A failed approval request does not change the run's result.
 RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 
 # The execution log shows such a run as complete.
 _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。"
 
-# The errors with which Airflow and its templates report that an XCom is gone.
+# The errors of Airflow and its templates for a deleted XCom.
 _XCOM_ERRORS = ("XComNotFound", "UndefinedError")
 
 _NOT_STORED = "アラートは送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
 
-# The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
+# The reason of an entire run may contain a command or a GRANT, so it may be longer than a tenant's.
 _RUN_REASON_LIMIT = 1_000
 
 # The task that closes a run, without its group. If it is cleared, it reports the failed tenants.
 _LAST_TASK = "close_run"
 
-# The task that announces a complete run to the DAGs of other teams, without its group.
 ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
 
-# Airflow also calls the DAG's callback after a user has marked a task as failed in the UI.
+# Airflow also calls the DAG's callback after a user marks a task as failed in the UI.
 _KILLED_OR_MARKED = (
     "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
 )
 
 
 class FailureAlert(BaseNotifier):
-    """The alert about a failed attempt of a run. It is sent once per attempt, not per tenant or per retry.
+    """The alert about a failed attempt of a run. It is sent once per attempt, not per tenant or retry.
 
-    Source of the text: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
+    Source: batch list, section 5.3 (``sendFailureAlert``). Create one instance per task, because rendering changes it.
 
-    :param severity: how urgent the failure is: the name of an ``include.skillreport.core.catalog.Severity``.
+    :param severity: the urgency: the name of an ``include.skillreport.core.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
-    :param kind_of: the kind of a failure (``include.skillreport.core.failure_kinds.FailureKind``), from its error or code; None: killed.
-    :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
-    :param is_approval: whether the DAG requests an approval. After the answer, its alerts go to the user who answered.
+    :param kind_of: maps an error or code to its kind (``include.skillreport.core.failure_kinds.FailureKind``); None: killed.
+    :param is_operation: True for an operation. Its alerts go to the user who triggered it.
+    :param is_approval: True for an approval's DAG. After the answer, its alerts go to the user who answered.
     :param event: the first word of the alert's key. Alerts of one attempt with different events are all sent.
     """
 
@@ -109,7 +108,7 @@ class FailureAlert(BaseNotifier):
         ti, error, channels = context["ti"], context.get("exception"), load_channels()
         key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
         if type(error).__name__ == "EarlierStepFailedError" and error.is_reported:  # type: ignore[union-attr]
-            # The database may have been down when the step failed. Then the step's alert was sent, but not stored.
+            # If the database was down when the step failed, the step's alert was sent, but not stored.
             record_sent_alert(self.compose(context, None), key, channels)
             return
         result = getattr(error, "result", None)
@@ -121,14 +120,13 @@ class FailureAlert(BaseNotifier):
         alert = self.compose(context, result)
         self.log.error("%s", alert.as_text())
         is_sent = send_alert(alert, key, channels)
-        # For a lost worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The callback
-        # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
-        # alert.
+        # For a killed worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The
+        # callback would hang until the DAG processor kills it, with this file's next callbacks. The alert's key prevents a second alert.
         if is_sent and error is not None:
             self._mark_reported(context, error)
 
     def _mark_reported(self, context: Context, error: BaseException | str) -> None:
-        """Push the kind of the failure for ``close_run``. If a failed step has pushed none, ``close_run`` sends the alert."""
+        """Push the kind of the failure for ``close_run``, which sends the alert if no failed step pushed a kind."""
         try:
             mark = {"kind": self.kind_of(error).name, "attempt": attempt_of(context)}
             context["ti"].xcom_push(REPORTED_KEY, mark)
@@ -136,10 +134,10 @@ class FailureAlert(BaseNotifier):
             self.log.warning("The alert could not be marked: %s", error)
 
     def compose(self, context: Context, result: Any) -> Alert:
-        """The alert about this failure. ``result`` is the result of the run; None if the run was not closed."""
+        """The alert about this failure. ``result`` is the run's result; None if the run was not closed."""
         ti, error = context["ti"], context.get("exception")
         user = self._triggering_user(context)
-        # The reason of a failed mapped instance is in its log, and clearing another task does not help.
+        # The log of a failed mapped instance has its reason, and clearing another task does not help.
         instance = next(iter(getattr(error, "instances", ())), None)
         log_url = (
             instance_log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
@@ -164,7 +162,7 @@ class FailureAlert(BaseNotifier):
     def compose_unreported(
         self, context: Context, failed_tasks: Sequence[str], database: psycopg.Connection | None
     ) -> Alert:
-        """The alert about a failed run of which no task has sent an alert. ``context`` is that of the DAG's callback.
+        """The alert about a failed run for which no task sent an alert. ``context`` is the context of the DAG's callback.
 
         It may have no ``ti`` and no ``dag_run``. ``database`` is a connection as ``batch_platform`` for the recorded outcomes.
         """
@@ -173,7 +171,7 @@ class FailureAlert(BaseNotifier):
         result = self._recorded(context, failed_tasks, database)
         links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
         if result and result.failed_tenants:
-            # In the DAG of a family, the task may be of another batch.
+            # In a family's DAG, the task may belong to another batch.
             asked = approval_of(ti) if ti and ti.task_id in failed_tasks else {}
             return self.of_result(user, result, links, asked)
         listed = "、".join(failed_tasks[:LISTED_TENANTS])
@@ -192,7 +190,7 @@ class FailureAlert(BaseNotifier):
         )
 
     def compose_sent(self, context: Context, kind: str) -> Alert:
-        """The record of a task's alert that was sent while the table of alerts could not be written. ``kind`` is that of its failure."""
+        """The record of a task's alert that was sent while the table was not writable. ``kind`` is its failure's kind."""
         return self.of_failures(
             self._triggering_user(context),
             (_NOT_STORED,),
@@ -239,9 +237,9 @@ class FailureAlert(BaseNotifier):
         *,
         count: str = "",
     ) -> Alert:
-        """The alert about these failures: each an error or a code as in ``kind_of``, and what failed and may be cleared.
+        """The alert about these failures: each is an error or a code as in ``kind_of``, and what failed and may be cleared.
 
-        ``count`` says how many tenants failed, for the title.
+        ``count`` is the number of failed tenants, for the title.
         """
         severity = severity_for(user, self.severity)
         kinds = [(self.kind_of(failure), failed) for failure, failed in failures]
@@ -264,10 +262,9 @@ class FailureAlert(BaseNotifier):
         return address_to(user, alert)
 
     def _failures_of(self, result: Any) -> list[tuple[str, str]]:
-        """The codes of the failures with what failed, in the order of the errors."""
         codes = dict.fromkeys(code for tenant in result.failed_tenants for code in tenant.error_codes)
         failures = [(code, f"失敗したテナントの {self.mapped_task} だけ") for code in codes]
-        # A clear of the tenants' instances clears the other failed tasks, too.
+        # A clear of the tenants' instances also clears the other failed tasks.
         if result.error and not any(self.kind_of(code).clear for code in codes):
             failures.append((result.error_code, "最初に失敗したタスク"))
         return failures + [(problem.code, "この実行の失敗したタスク") for problem in result.problems]
@@ -284,7 +281,7 @@ class FailureAlert(BaseNotifier):
     def _recorded(
         self, context: Context, failed_tasks: Sequence[str], database: psycopg.Connection | None
     ) -> RecordedResult | None:
-        """The result that ``close_run`` did not report. After a failed step before the shards, no outcome says anything."""
+        """The result that ``close_run`` did not report. None after a failed step before the shards, which has no outcomes."""
         if not is_closing(failed_tasks, self.mapped_task):
             return None
         run = context["dag"].dag_id, context["run_id"], self.batch_id
@@ -292,7 +289,7 @@ class FailureAlert(BaseNotifier):
 
 
 def is_closing(failed_tasks: Sequence[str], mapped_task: str) -> bool:
-    """Whether ``close_run`` failed and no step before the mapped task did, so that the recorded outcomes are those of this run.
+    """True if ``close_run`` failed and no step before the mapped task did, so that the recorded outcomes belong to this run.
 
     The id of a mapped instance ends with its index.
     """
@@ -303,9 +300,9 @@ def is_closing(failed_tasks: Sequence[str], mapped_task: str) -> bool:
 
 
 def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: str = RUN_FAILED) -> str:
-    """The key of the alert about a failed attempt. ``attempt`` is the number of times that the run was cleared.
+    """The key of the alert about a failed attempt. ``attempt`` is the number of clears of the run.
 
-    If a cleared run fails again, another alert is sent. The statement ``unreported_failures`` builds the same key.
+    A cleared run that fails again sends another alert. The statement ``unreported_failures`` builds the same key.
     """
     return f"{event}:{dag_id}:{run_id}:{batch_id}:{attempt}"
 
@@ -316,21 +313,20 @@ def batch_of_key(key: str) -> str:
 
 
 def reported_kind(ti: Any, task_id: str, attempt: int) -> str | None:
-    """The kind of the failure of which the task has sent an alert in this attempt of the run; None: it has sent none.
+    """The kind of the failure for which the task sent an alert in this attempt; None: it sent none.
 
-    Airflow deletes the mark of an earlier attempt only when the task's process starts.
+    Airflow deletes the XCom of an earlier attempt only when the task's process starts.
     """
     mark = ti.xcom_pull(task_ids=task_id, key=REPORTED_KEY)
     return mark["kind"] if mark and mark["attempt"] == attempt else None
 
 
 def attempt_of(context: Context) -> int:
-    """The number of times that the run was cleared."""
+    """The number of clears of the run."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0
 
 
 def _succeeded(result: RecordedResult) -> str:
-    """That no tenant failed, for the alert about a killed ``close_run``."""
     remark = (
         f"記録された理由: {shorten(result.recorded_reason)}"
         if result.recorded_reason
@@ -350,7 +346,6 @@ def _reason(error: Any) -> str:
 
 
 def _errors(result: Any) -> list[str]:
-    """What failed: tenants, a step, and problems of the whole run."""
     errors = [result.error] if result.error else []
     errors = [
         shorten(error, _RUN_REASON_LIMIT) for error in (*errors, *(each.text for each in result.problems))

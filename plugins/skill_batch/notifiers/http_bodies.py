@@ -1,4 +1,4 @@
-"""The body of a message over HTTP, by the preset of the connection: signed JSON, PagerDuty, or a Teams workflow. Pure."""
+"""The body of an HTTP message, by the connection's preset: signed JSON, PagerDuty, or a Teams workflow. Pure."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from skill_batch.notifiers.run_report import RunReport
 
 T = TypeVar("T")
 
-# Standard Webhooks: the secret is this prefix and the Base64 text of 24 to 64 bytes.
+# A secret of Standard Webhooks is this prefix and the Base64 text of 24 to 64 bytes.
 _SCHEME = "whsec_"
 _SECRET_BYTES = range(24, 65)
 
-# PagerDuty's limits in characters and bytes, and its severities. It writes 512 KB, which may be 512,000 or 524,288 bytes.
+# PagerDuty's limits in characters and bytes, and its severities. It says 512 KB, which may be 512,000 or 524,288 bytes.
 _LONGEST_SUMMARY = 1_024
 _LONGEST_DEDUP_KEY = 255
 _PAGERDUTY_LIMIT = 512_000
 _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
 
-# The size of a message's properties in Teams, as in the channel of the tenants: the card is JSON text in them.
+# The size limit of a message's properties in Teams, as in the tenants' channel. The card is JSON text in them.
 _TEAMS_LIMIT = 28_672 - 1_024
 _LONGEST_LINE = 1_000
 _MOST_LINES = 256
-# The characters that Teams takes as Markdown.
 _MARKDOWN = frozenset("\\`*_[]()#+-!|~<>")
 
 
 def json_body(message: Alert | RunReport, key: str) -> bytes:
-    """The preset ``json``: all fields of the message, its key and its type (``alert`` or ``result``)."""
+    """The body of the preset ``json``: all fields of the message, its key and its type (``alert`` or ``result``)."""
     head = {"version": 1, "type": "result" if isinstance(message, RunReport) else "alert", "key": key}
     if isinstance(message, RunReport):
         return _encoded({**head, **asdict(message), "title": message.title})
@@ -47,7 +46,7 @@ def json_body(message: Alert | RunReport, key: str) -> bytes:
 def signature_headers(body: bytes, secret: str, key: str, now: datetime) -> dict[str, str]:
     """The headers of a signed request (Standard Webhooks 1.0, standardwebhooks.com). The id is the same in each attempt.
 
-    :raises ValueError: the secret has another form.
+    :raises ValueError: the secret is malformed.
     """
     # A run's id may contain any characters. A dot would end the id in the signed text.
     message_id = hashlib.sha256(key.encode()).hexdigest()
@@ -94,8 +93,8 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
 
 
 def teams_body(message: Alert | RunReport) -> bytes:
-    """An Adaptive Card for a Teams workflow. It has text blocks only, because webhooks have rejected text runs (microsoft/AdaptiveCards,
-    issue 8804), and Teams interprets no Markdown in them.
+    """An Adaptive Card for a Teams workflow. It has only text blocks, without Markdown: webhooks have rejected text runs
+    (microsoft/AdaptiveCards, issue 8804).
     """
     links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
     title = _text_block(shorten(message.title, _LONGEST_LINE)) | {"weight": "Bolder", "size": "Medium"}
@@ -127,13 +126,12 @@ def _largest(body_of: Callable[[int], T], is_small_enough: Callable[[T], bool]) 
 
 
 def _first(lines: Sequence[str], most: int) -> list[str]:
-    """The first lines, shortened, and a line about the others."""
     shown = [shorten(line, _LONGEST_LINE) for line in lines[:most]]
     return shown if len(lines) <= most else [*shown, SHORTENED]
 
 
 def _text_block(text: str) -> dict[str, Any]:
-    """The text as it is: Teams would interpret the Markdown in it."""
+    """The text, escaped so that Teams does not interpret Markdown in it."""
     escaped = "".join(f"\\{character}" if character in _MARKDOWN else character for character in text)
     return {"type": "TextBlock", "text": escaped, "wrap": True}
 
@@ -156,7 +154,6 @@ def _report_links(report: RunReport) -> Links:
 
 
 def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links with an absolute URL. The services refuse others."""
     return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
 
 

@@ -1,6 +1,6 @@
-"""The operators' channel over HTTP: the optional connection ``skill_batch_alert_http``, posted with the HTTP provider's hook.
+"""The operators' HTTP channel: the optional connection ``skill_batch_alert_http``, used with the HTTP provider's hook.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Preset(StrEnum):
-    """The receiver: a receiver that checks the signature, PagerDuty's Events API v2, or a Teams workflow."""
+    """The receiver: one that verifies the signature, PagerDuty's Events API v2, or a Teams workflow."""
 
     JSON = "json"
     PAGERDUTY = "pagerduty"
@@ -49,7 +49,7 @@ class Preset(StrEnum):
 
 
 class RefusedError(LookupError):
-    """The receiver has answered and did not accept the message. ``wait``: the seconds after which it accepts a retry."""
+    """The receiver rejected the message. ``wait``: the seconds until it accepts a retry."""
 
     def __init__(self, message: str, wait: float = 0) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class RefusedError(LookupError):
 
 @dataclass(frozen=True)
 class _Request:
-    """``base`` is the scheme and host of the connection. The repr omits values that contain secrets."""
+    """A request. ``base`` is the connection's scheme and host. The repr omits values that contain secrets."""
 
     base: str
     path: str = field(repr=False)
@@ -67,7 +67,7 @@ class _Request:
 
 
 def wants_alert(connection: Connection | None, severity: str) -> bool:
-    """Whether the channel gets alerts of this severity. If its settings are wrong, it gets all, and sending reports the error."""
+    """True if the channel gets alerts of this severity. With invalid settings it gets all, and sending reports the error."""
     if connection is None:
         return False
     try:
@@ -78,7 +78,7 @@ def wants_alert(connection: Connection | None, severity: str) -> bool:
 
 
 def wants_results(connection: Connection | None) -> bool:
-    """Whether the channel gets the results of runs. PagerDuty never does, because each of its events is an incident."""
+    """True if the channel gets the results of runs. PagerDuty never does, because each of its events is an incident."""
     if connection is None:
         return False
     try:
@@ -92,10 +92,11 @@ def wants_results(connection: Connection | None) -> bool:
 def send_over_http(
     message: Alert | RunReport, key: str, connection: Connection | None, now: datetime
 ) -> None:
-    """Post the message. The signature is created for this attempt, at ``now``.
+    """Post the message, with a signature for this attempt at ``now``.
 
-    :raises LookupError: a setting is wrong or missing. :raises RefusedError: the receiver does not accept the message.
-    :raises NotSentError: there is no connection. :raises ConnectionError, TimeoutError: there is no answer; the message may have arrived.
+    :raises LookupError: a setting is invalid or missing. :raises RefusedError: the receiver rejects the message.
+    :raises NotSentError: there is no connection. :raises ConnectionError, TimeoutError: there is no answer; the message may have
+        arrived.
     """
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_HTTP_CONN_ID}' が定義されていません")
@@ -123,7 +124,7 @@ def _request(message: Alert | RunReport, key: str, connection: Connection, now: 
         )
     headers = {"Content-Type": "application/json; charset=utf-8"}
     if preset == Preset.TEAMS_WORKFLOW:
-        # The signature in the URL is a secret, so the whole URL is stored as the password.
+        # The signature in the URL is a secret, so the complete URL is stored as the password.
         url = urlsplit(secret)
         path = url._replace(scheme="", netloc="").geturl()
         return _Request(_checked(f"{url.scheme}://{url.netloc}"), path, teams_body(message), headers)
@@ -171,9 +172,9 @@ def _wrong(name: str, value: object, allowed: object) -> str:
 
 
 def _session(connection: Connection, base: str) -> requests.Session:
-    """The session of the HTTP provider's hook, with the proxies, certificates and further headers of the connection's extra.
+    """The session of the HTTP provider's hook, with the proxies, certificates and headers of the connection's extra.
 
-    The hook gets a connection without login and password: it would send the key of the signature as the password of HTTP Basic.
+    The hook gets no login and password, because it would send the signature's key in HTTP Basic.
     """
     from airflow.providers.http.hooks.http import HttpHook
     from airflow.sdk import Connection as NewConnection
@@ -186,7 +187,7 @@ def _session(connection: Connection, base: str) -> requests.Session:
     )
 
     class OpsHttpHook(HttpHook):
-        """Uses the connection that the caller has looked up: the triggerer cannot look it up in a thread."""
+        """Uses the connection that the caller looked up, because the triggerer cannot look it up in a thread."""
 
         @classmethod
         def get_connection(cls, _conn_id: str) -> Any:
@@ -197,7 +198,6 @@ def _session(connection: Connection, base: str) -> requests.Session:
 
 
 def _post(request: _Request, session: requests.Session) -> tuple[int, Any]:
-    """The status and the headers of the answer. Its body is not read, and a redirect is not followed."""
     import requests
 
     url = f"{request.base.rstrip('/')}/{request.path.lstrip('/')}"
@@ -221,13 +221,13 @@ def _post(request: _Request, session: requests.Session) -> tuple[int, Any]:
 
 
 def _own_settings(session: requests.Session) -> dict[str, Any]:
-    """The proxies and the certificates of the connection as arguments of a request. Those of a session give way to the environment
-    (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+    """The connection's proxies and certificates as request arguments. The environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``) overrides
+    a session's.
     """
     proxies = dict(session.proxies or {})
     if "all" in proxies:
         proxies = {"http": proxies["all"], "https": proxies["all"], **proxies}
-    # True also stands for a connection that says nothing.
+    # True also stands for a connection without this setting.
     return {"proxies": proxies, "verify": None if session.verify is True else session.verify}
 
 

@@ -1,8 +1,7 @@
-"""The sender and the recipients of an alert by mail: how their texts are split, and how they are written into the headers.
+"""Parses the sender and the recipients of an alert by e-mail, and writes them into headers.
 
-The rule of ``include.skillreport.messaging.channels.email.sender_address``, which says why it is not that of the standard library. A test
-compares both.
-The triggerer imports this module, on some platforms without ``include``.
+The rule of ``include.skillreport.messaging.channels.email.sender_address``, which explains it, applies here, too. A test compares
+both. The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LONGEST_ENCODED_LINE = 76
 
 
 def sender_of(text: str) -> Address:
-    """The sender of an alert. :raises LookupError: it has no address, or several."""
+    """The sender of an alert. :raises LookupError: the text has no address, or several."""
     name, address = split_sender(_one_line(text))
     if _SEVERAL_ADDRESSES.search(address) or _ADDRESS_IN_NAME.search(name):
         raise LookupError("送信元（from_email）にメールアドレスが 2 つ以上あります。1 つだけにしてください")
@@ -33,7 +32,7 @@ def sender_of(text: str) -> Address:
 
 
 def recipients_of(text: str) -> list[Address]:
-    """The recipients of an alert, which the text joins by commas."""
+    """The recipients of an alert, from a text with commas."""
     entries = map(_one_line, _RECIPIENT.findall(text))
     return [address_with_name(*split_sender(entry)) for entry in entries if entry]
 
@@ -43,7 +42,7 @@ def _one_line(text: str) -> str:
 
 
 def split_sender(text: str) -> tuple[str, str]:
-    """The display name and the address: the last ``<…>`` at the end of the text, or the whole text without a name."""
+    """The display name and the address: the last ``<…>`` at the end of the text, or the entire text without a name."""
     if "<" not in text or not text.endswith(">"):
         return "", text
     name, _, address = text[:-1].rpartition("<")
@@ -54,17 +53,17 @@ def split_sender(text: str) -> tuple[str, str]:
 
 
 def address_with_name(name: str, address: str) -> Address:
-    """The value of a header with addresses. The standard library quotes the name if it has special characters."""
+    """The value of an address header. The standard library quotes a name with special characters."""
     username, _, domain = address.rpartition("@")
     # A local mail server may know a user name without a domain.
     return Address(name, username, domain) if username else Address(name, domain)
 
 
 class _AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
-    """A header with addresses, one on each line. A line is not folded, because some Pythons lose the quotation marks of a name."""
+    """A header with one address per line. Lines are not folded, because some Python versions lose the quotation marks of a name."""
 
     def fold(self, *, policy: Policy) -> str:
-        """The header. A name beyond ASCII is encoded by RFC 2047, unless the mail is international (RFC 6532)."""
+        """The header. Non-ASCII names are encoded by RFC 2047, unless the mail is international (RFC 6532)."""
         is_international = isinstance(policy, EmailPolicy) and policy.utf8
         shown = [
             str(address) if is_international or address.display_name.isascii() else _encoded(address, policy)

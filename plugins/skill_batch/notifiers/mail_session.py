@@ -1,7 +1,7 @@
-"""A session with the operators' mail server: TLS, and the login by password or by a token of OAuth 2 (SASL XOAUTH2).
+"""A session with the operators' mail server: TLS, and the login by password or OAuth 2 token (SASL XOAUTH2).
 
-The triggerer imports this module, on some platforms without ``include``. So it reads the extra as ``skill_batch.network`` does, and a test
-compares the two.
+The triggerer imports this module, sometimes without ``include``. So it parses the extra itself, as ``skill_batch.network`` does; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Connection
 
-# The timeout for connecting, and for each answer, in seconds.
+# The timeout in seconds for connecting, and for each answer.
 TIMEOUT_SECONDS = 10
 
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
 _MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
-# The maximum size of the token server's answer in bytes.
 _LONGEST_ANSWER = 64 * 1024
 _ENCRYPTED_OR_LOCAL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
 
 def open_session(connection: Connection, user: str) -> smtplib.SMTP:
-    """Connect and log in. The server must prove its name by a certificate. ``user`` is the sender, for a token without a login.
+    """Connect and log in. The server's certificate must be valid for its name. ``user`` is the sender, for a token without a login.
 
-    :raises OSError, smtplib.SMTPException: the server or the token server does not answer, or refuses. :raises LookupError: a value of
-        the extra is missing.
+    :raises OSError, smtplib.SMTPException: the server or the token server does not answer, or rejects the login.
+    :raises LookupError: a value of the extra is missing.
     """
     import smtplib
     import ssl
@@ -59,8 +58,8 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
         if token:
             response = f"user={connection.login or user}\x01auth=Bearer {token}\x01\x01"
             server.ehlo_or_helo_if_needed()
-            # The token has a line of its own: in the command it is longer than many servers read (RFC 4954, section 4: 512 octets). The
-            # server explains a refusal in a second challenge, to which the answer is empty.
+            # The token has its own line, because many servers read shorter commands only (RFC 4954, section 4: 512 octets). After a
+            # rejection, the server explains it in a second challenge, which is answered empty.
             server.auth(
                 "XOAUTH2", lambda challenge=None: "" if challenge else response, initial_response_ok=False
             )
@@ -73,7 +72,7 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
 
 
 def token_request(conn_id: str, extra: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
-    """The URL and the form that get a token of client credentials; None: the login is by password, or the token is fixed.
+    """The URL and the form that request a token of client credentials; None: the login is by password, or the token is fixed.
 
     :raises LookupError: a value of the extra is missing.
     """
@@ -96,7 +95,6 @@ def token_request(conn_id: str, extra: Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def _access_token(conn_id: str, extra: Mapping[str, Any]) -> str:
-    """The token; empty: the login is by password."""
     import urllib.request
 
     request = token_request(conn_id, extra)
@@ -104,7 +102,7 @@ def _access_token(conn_id: str, extra: Mapping[str, Any]) -> str:
         return str(extra.get("access_token") or "").strip() if extra.get("auth_type") == "oauth2" else ""
     url, form = request
     if not _ENCRYPTED_OR_LOCAL.match(url):
-        # The request has the secret of the application.
+        # The request contains the application's secret.
         raise LookupError(f"Airflow の接続 '{conn_id}' の token_url は https:// で始まる URL にしてください")
     post = urllib.request.Request(url, urlencode(form).encode())  # noqa: S310 - the scheme is one of HTTP
     with urllib.request.urlopen(post, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310

@@ -1,4 +1,4 @@
-"""The result of a run from its recorded outcomes. An alert needs it if the process of ``close_run`` was killed."""
+"""The result of a run from its recorded outcomes, for the alert about a killed ``close_run``."""
 
 from __future__ import annotations
 
@@ -41,14 +41,13 @@ class RecordedResult:
     failed_tenants: tuple[RecordedFailure, ...]
     error: str | None = None
     recorded_reason: str | None = None
-    # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
+    # Always empty, because only ``close_run`` determines the problems of the entire run.
     problems: tuple[()] = ()
-    # ``include.skillreport.core.failure_kinds.NO_RESULT``
     error_code: str = "NO_RESULT"
 
     @property
     def success_count(self) -> int:
-        """The number of tenants that succeeded."""
+        """The number of successful tenants."""
         return self.total_tenants - self.error_count
 
     @property
@@ -58,7 +57,7 @@ class RecordedResult:
 
     @property
     def status(self) -> str:
-        """As ``close_run`` would record it: ``completed``, ``partial`` or ``failed``."""
+        """The status that ``close_run`` would record: ``completed``, ``partial`` or ``failed``."""
         if self.error_count >= self.total_tenants > 0:
             return "failed"
         return "partial" if self.failed_tenants or self.recorded_reason else "completed"
@@ -93,5 +92,5 @@ def recorded_result(
 
 
 def rows_of_run(database: psycopg.Connection, dag_id: str, run_id: str) -> list[tuple[str, str, bool]]:
-    """The id of each batch in this run, its latest execution id, and whether its work is done. ``database`` as ``recorded_result``."""
+    """The id of each batch in this run, its latest execution id, and True if its work is done. ``database`` as in ``recorded_result``."""
     return database.execute(SQL["rows_of_run"], {"dag_id": dag_id, "run_id": run_id}).fetchall()

@@ -1,4 +1,4 @@
-"""The result of a closed run, for the operators' channel over HTTP. It is no alert."""
+"""The result of a closed run, for the operators' HTTP channel. It is no alert."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 class RunReport:
     """One closing of a run. ``status`` is ``completed``, ``partial`` or ``failed``; ``seconds`` is the duration.
 
-    ``business_date`` (Asia/Tokyo) and ``closed_at`` are in ISO 8601. ``attempt`` is the number of times that the run was cleared. ``link``
-    is the run in Airflow's UI, ``board_link`` the run on the operators' board.
+    ``business_date`` (Asia/Tokyo) and ``closed_at`` are in ISO 8601. ``attempt`` is the number of clears of the run. ``link`` is the
+    run in Airflow's UI, ``board_link`` the run on the operators' board.
     """
 
     execution_id: str
@@ -39,16 +39,16 @@ class RunReport:
 
     @property
     def key(self) -> str:
-        """One key per closing. A run that is cleared closes again with the next attempt."""
+        """One key per closing. A cleared run closes again with the next attempt."""
         return f"result:{self.dag_id}:{self.run_id}:{self.batch_id}:{self.attempt}"
 
     def as_json(self) -> dict[str, Any]:
-        """JSON for the table of alerts; ``from_json`` reads it."""
+        """The report as JSON for the table of alerts; ``from_json`` reads it."""
         values = asdict(self)
         del values["severity"]
         return {"result": values}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunReport:
-        """The report from the result of ``as_json``."""
+        """The report from ``as_json``."""
         return cls(**value["result"])

@@ -1,10 +1,10 @@
-"""The person who triggered a dry run or an operation. This person gets its alerts instead of the night duty.
+"""The user who triggered a dry run or an operation. This user gets its alerts instead of the operators.
 
-Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects a mail address only through
-the extra of ``skill_batch_alert_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a
-user name may itself be the address.
+Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects an e-mail address only
+through the extra of ``skill_batch_alert_email``: ``people`` maps names to addresses, and ``people_domains`` lists domains in which the
+name may be the address.
 
-The triggerer imports this module, on some platforms without ``include``.
+The triggerer imports this module, sometimes without ``include``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The severity of an alert to a person.
 _SEVERITY = "MEDIUM"
 
 # Airflow's user names have up to 512 characters.
@@ -36,16 +35,16 @@ _LONGEST_ADDRESS = 254
 
 @dataclass(frozen=True)
 class TriggeringUser:
-    """Airflow's name of the user, and whether the run is a dry run (otherwise it is an operation)."""
+    """Airflow's name of the user, and True for a dry run (otherwise it is an operation)."""
 
     name: str
     is_dry_run: bool
 
 
 def triggering_user(name: str | None, *, is_dry_run: bool, is_operation: bool) -> TriggeringUser | None:
-    """The user who gets the alerts of a run; None if the operators get them.
+    """The user who gets the alerts of a run; None: the operators.
 
-    The operators get the alerts of a scheduled run, of a real run of a batch, and of a run without a known user.
+    The operators get the alerts of scheduled and real runs of a batch, and of runs without a known user.
     """
     if not name or not name.strip() or not (is_dry_run or is_operation):
         return None
@@ -53,17 +52,17 @@ def triggering_user(name: str | None, *, is_dry_run: bool, is_operation: bool) -
 
 
 def is_dry_run(conf: Mapping[str, Any] | None) -> bool:
-    """Whether the form of the run, Airflow's ``conf``, asks for a dry run."""
+    """True if the run's form (Airflow's ``conf``) requests a dry run."""
     return (conf or {}).get("dry_run") is True
 
 
 def severity_for(user: TriggeringUser | None, severity: str) -> str:
-    """The severity of an alert: MEDIUM if it is for a person, otherwise that of the batch."""
+    """The severity of an alert: MEDIUM for a user, otherwise the batch's."""
     return severity if user is None else _SEVERITY
 
 
 def address_to(user: TriggeringUser | None, alert: Alert) -> Alert:
-    """The alert for this person, with a line that says who triggered the run; the same alert if it is for the operators."""
+    """The alert for this user, with a line that names the user; the same alert if it is for the operators."""
     if user is None:
         return alert
     kind = "ドライラン" if user.is_dry_run else "操作"
@@ -72,7 +71,7 @@ def address_to(user: TriggeringUser | None, alert: Alert) -> Alert:
 
 
 def mail_address_of(name: str, connection: Connection | None) -> str | None:
-    """The mail address of an Airflow user, from the extra of ``skill_batch_alert_email``; None if it is not known."""
+    """The e-mail address of an Airflow user, from the extra of ``skill_batch_alert_email``; None if it is unknown."""
     if connection is None:
         return None
     try:
@@ -97,11 +96,9 @@ def _is_address(value: object) -> bool:
 
 
 def _domains(value: object) -> set[str]:
-    """The domains in lower case, from a list or from a text joined by commas."""
     domains = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     return {str(domain).strip().lower() for domain in domains}
 
 
 def _shown(name: str) -> str:
-    """The name in one line, without control characters and characters that change the direction of writing."""
     return shorten("".join(letter if letter.isprintable() else " " for letter in name), _LONGEST_SHOWN_NAME)

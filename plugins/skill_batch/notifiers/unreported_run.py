@@ -1,7 +1,7 @@
-"""The alert about a failed run of which no task has sent an alert, because the task's process was killed.
+"""The alert about a failed run for which no task sent an alert, because its process was killed.
 
-Airflow calls it in a process of the DAG processor when the run fails, but not in ``airflow dags test`` (``BatchDag``). A task sends its
-alert before Airflow knows that the task failed, so this module finds every alert that was sent. Both alerts have the same key, so none is
+Airflow calls it in a process of the DAG processor when the run fails, but not in ``airflow dags test`` (``BatchDag``). A task sends
+its alert before Airflow knows that the task failed, so this module finds every sent alert. Both alerts have the same key, so none is
 sent twice.
 """
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import psycopg
     from airflow.sdk import Context
 
-# After ``[dag_processor] dag_file_processor_timeout`` (50 s) Airflow kills the process. Its remaining callbacks are then lost.
+# Airflow kills the process after ``[dag_processor] dag_file_processor_timeout`` (50 s). The remaining callbacks are then lost.
 _BUDGET_SECONDS = 40
 
 
 class UnreportedRunAlert(BaseNotifier):
-    """Sends the failure alert of each batch of a failed run that has failed tasks and no alert. Never raises.
+    """Sends the failure alert of each batch of a failed run with failed tasks and no alert. Never raises.
 
-    :param alerts: the alert of each batch by the id of its task group. The id is empty in a DAG of one batch.
+    :param alerts: the alert of each batch by the id of its task group, which is empty in a DAG of one batch.
     """
 
     def __init__(self, alerts: Mapping[str, FailureAlert]) -> None:
@@ -50,13 +50,13 @@ class UnreportedRunAlert(BaseNotifier):
             with time_limit(_BUDGET_SECONDS, "The alert about the failed run took too long"):
                 self._notify(context)
         except (Exception, AirflowTaskTimeout):
-            # The run has failed in any case. BATCH-018-03 searches for failures without an alert every hour.
+            # The run has already failed. BATCH-018-03 searches hourly for failures without an alert.
             self.log.exception("The alert about the failed run could not be sent")
 
     def _notify(self, context: Context) -> None:
         failed = self._failed_tasks(context)
         channels = load_channels()
-        # Open the database once: if it is down, each attempt takes as long as the timeout of a connection.
+        # Open the database once: if it is down, each attempt lasts for a connection's timeout.
         with open_database(channels.database) as database:
             for group in self._groups(context, failed, database):
                 tasks = [name for name in failed if name.rpartition(".")[0] == group]
@@ -66,7 +66,6 @@ class UnreportedRunAlert(BaseNotifier):
     def _groups(
         self, context: Context, failed: Sequence[str], database: psycopg.Connection | None
     ) -> list[str]:
-        """The groups to check."""
         names = failed or ([context["ti"].task_id] if "ti" in context else [])
         found = {name.rpartition(".")[0] for name in names}
         if groups := [group for group in self.alerts if group in found]:
@@ -85,7 +84,7 @@ class UnreportedRunAlert(BaseNotifier):
         channels: Channels,
         database: psycopg.Connection | None,
     ) -> bool:
-        """Send the alert of a batch if it is missing; returns whether the table of alerts is readable."""
+        """Send the alert of a batch if it is missing. Returns True if the table of alerts is readable."""
         key = failure_key(
             context["dag"].dag_id, context["run_id"], failure.batch_id, attempt_of(context), failure.event
         )
@@ -101,17 +100,17 @@ class UnreportedRunAlert(BaseNotifier):
         alert = failure.compose_unreported(context, tasks, database)
         self.log.error("%s", alert.as_text())
         if is_known is None and kind is None:
-            # It is unknown whether the task has sent the alert. Without the table, the task may have sent it.
+            # The task may have sent its alert without the table.
             self.log.error("The alert '%s' is not sent, because it may have been sent before", alert.title)
         else:
-            # Without the table, do not wait for it again.
+            # Do not wait for the table again.
             send_alert(alert, key, replace(channels, database=None) if is_known is None else channels)
         return is_known is not None
 
     def _failed_tasks(self, context: Context) -> list[str]:
-        """The ids of the failed tasks; those of mapped instances end with their index.
+        """The ids of the failed tasks; a mapped instance's id ends with its index.
 
-        If no task is failed any more, because an operator cleared it: the task that failed last.
+        If all were cleared, returns the task that failed last.
         """
         failed: list[str] = []
         try:
@@ -124,12 +123,11 @@ class UnreportedRunAlert(BaseNotifier):
         return failed or ([context["ti"].task_id] if is_last_failed else [])
 
     def _marked_kind(self, context: Context, tasks: Sequence[str]) -> str | None:
-        """The kind of failure with which a task has marked that its alert was sent, or will be; empty without a mark, None if unknown."""
         try:
             kinds = (
                 reported_kind(context["ti"], name, attempt_of(context))
                 for name in tasks
-                # The request for an approval has its own alert. A mapped instance sends no alert; its id ends with its index.
+                # An approval request has its own alert. A mapped instance sends no alert; its id ends with its index.
                 if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
             )
             return next(filter(None, kinds), "")

@@ -26,7 +26,7 @@ SELECT exists(
 );
 
 -- name: claim_alert
--- A materialized query runs once. A subquery may run once per row, and would then lease alerts that are never sent.
+-- A materialized query runs once. A subquery may run once per row, and lease alerts that are never sent.
 WITH due AS MATERIALIZED (
     SELECT alert_key, channel, in_doubt
     FROM batch.operator_alert
@@ -43,7 +43,7 @@ WHERE alert.alert_key = due.alert_key AND alert.channel = due.channel
 RETURNING alert.alert_key, alert.channel, alert.message, due.in_doubt;
 
 -- name: renew_lease
--- The sends over the earlier channels have used a part of the lease.
+-- The sends over earlier channels have used a part of the lease.
 UPDATE batch.operator_alert
 SET due_at = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE alert_key = %(key)s AND channel = %(channel)s AND due_at IS NOT null;

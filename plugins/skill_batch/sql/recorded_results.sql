@@ -1,5 +1,5 @@
 -- name: recorded_run
--- Only the row of a closed run has its error message. A run that was cleared still has that of its earlier closing.
+-- Only a closed run's row has its error message. A cleared run still has the message of its earlier closing.
 SELECT
     execution_id,
     business_date,
@@ -21,8 +21,8 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
 ORDER BY batch_id ASC, started_at DESC;
 
 -- name: recorded_failures
--- As failed_tenants of include/skillreport/core/execution/sql/outcomes.sql. A tenant whose task was killed is pending until
--- close_run has ended.
+-- As failed_tenants of include/skillreport/core/execution/sql/outcomes.sql. A killed task's tenant is pending until close_run
+-- ends.
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,

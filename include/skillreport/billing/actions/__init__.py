@@ -1,4 +1,4 @@
-"""The accountant's actions on a month's invoices: each with its fields, its effect and its work.
+"""The accountant's actions on a month's invoices.
 
-DAG files import the actions, so these load the database driver only in their work. Only tasks import ``entered``.
+DAG files import the actions, so they import the database driver only when they run. Only tasks import ``entered``.
 """

@@ -1,4 +1,4 @@
-"""What the accountant's actions have in common. DAG files import this module."""
+"""The base classes of the accountant's actions. DAG files import this module."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Desk:
-    """What an action works with: a step of its run. ``take`` takes what a person has entered on the board; None: it was used before."""
+    """The context of an action in a step of its run. ``take`` returns the values that a user entered on the board; None: already used."""
 
     batch: BillingBatch
     work: Work
@@ -38,11 +38,11 @@ class Desk:
 
     @property
     def person(self) -> str:
-        """Who does it; the name of an author who has confirmed own entries (``Approver``)."""
+        """The user who acts. Authors who confirmed their own entries have a marked name (``Approver``)."""
         return self.confirmed_by or self.run.person
 
     def approver(self, confirmed: str) -> Approver:
-        """The person of the run as an approver, who has typed ``confirmed``."""
+        """The run's user as an approver who typed ``confirmed``."""
         from include.skillreport.billing.second_person import Approver
 
         typed = [confirmed] if confirmed else []
@@ -55,7 +55,7 @@ class Desk:
 
     @property
     def connection(self) -> psycopg.Connection:
-        """The transaction of the tenants, or of the whole run."""
+        """The transaction of the tenants, or of the entire run."""
         return self.work.connection
 
     @property
@@ -72,7 +72,7 @@ class Desk:
 
     @property
     def issued_on(self) -> date:
-        """The date of documents that the run issues."""
+        """The date of the documents that the run issues."""
         return self.billing.issue_date(self.run.business_date, self.run.run_date)
 
     def invoice(self, tenant_id: str) -> StoredInvoice:
@@ -82,13 +82,13 @@ class Desk:
         return invoice_of_month(self.connection, tenant_id, self.period)
 
     def done(self, what: DoneByRun, tenant_id: str) -> list[dict[str, Any]]:
-        """What the run has done already in the tenant's month (``done_by_run``). A second attempt changes nothing."""
+        """The run's earlier work in the tenant's month (``done_by_run``). A retry changes nothing."""
         from include.skillreport.billing.ledger.stored_invoice import done_by_run
 
         return done_by_run(self.connection, what, tenant_id, self.period, self.run.execution_id)
 
     def remark(self, tenant_id: str) -> str | None:
-        """Why the tenant's contact receives no letter; None: they do."""
+        """Why the tenant's contact receives no e-mail; None if they do."""
         from include.skillreport.billing.ledger.contacts import load_contacts
 
         return load_contacts(self.connection)[tenant_id].remark
@@ -97,8 +97,8 @@ class Desk:
 class Action(Operation):
     """An action of the accountant.
 
-    ``issues``: it issues invoices of the month, so the run begins as one of BATCH-018-02. ``needs_nobody``: it works on no tenant.
-    ``reads_files``: it reads a file of the store. ``writes_documents``: it may leave a document of a tenant without its files.
+    ``issues``: it issues invoices of the month, so the run begins like BATCH-018-02. ``needs_nobody``: it works on no tenant.
+    ``reads_files``: it reads a file of the store. ``writes_documents``: it may leave a tenant's document without its files.
     """
 
     issues: ClassVar[bool] = False
@@ -107,26 +107,26 @@ class Action(Operation):
     writes_documents: ClassVar[bool] = True
 
     def options(self, _: Request, /) -> dict[str, Any]:
-        """What the run keeps of the form, before it is opened. :raises ParameterError: a value is of no use."""
+        """The form values that the run keeps, before it is opened. :raises ParameterError: a value is invalid."""
         return self.values()
 
     def found_tenants(self, _: Billing, __: Request, /) -> Collection[str] | None:
-        """The tenants that the file of an action selects; None: those that are named."""
+        """The tenants that an action's file selects; None: the named tenants."""
         return None
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Do it for one tenant, in the tenants' transaction. A later attempt finds it done, and does not change another invoice.
+        """Act for one tenant, in the tenants' transaction. A later attempt recognises this, and does not change another invoice.
 
         :raises BillingError: the tenant's invoice does not allow it. :raises ParameterError: the values do not.
         """
         raise NotImplementedError
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Do it for the tenants of the shard. If an invoice does not allow it, this tenant fails."""
+        """Act for the tenants of the shard. A tenant fails if its invoice does not allow it."""
         return [self._attempt(desk, tenant_id) for tenant_id in desk.work.tenant_ids]
 
     def finish(self, desk: Desk) -> None:
-        """Write the files of all tenants, which the action may have changed. As ``batch_platform``."""
+        """Write the files of all tenants that the action may have changed. Acts as ``batch_platform``."""
         desk.batch.write_month(desk.work)
 
     def _attempt(self, desk: Desk, tenant_id: str) -> Outcome:
@@ -138,10 +138,10 @@ class Action(Operation):
 
 
 class TenantAction(Action):
-    """An action on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant.
+    """An action on the month's invoices of the tenants. With a reason ``because``, it works on exactly one tenant.
 
-    ``other_invoice``: the field with the number of another invoice that it changes, too. ``sends_letter``: the customer gets an e-mail
-    about it, when it is approved if it waits.
+    ``other_invoice``: the field with the number of another invoice that it also changes. ``sends_letter``: the customer gets an e-mail
+    about it, after an approval if it waits.
     """
 
     because: ClassVar[str] = ""
@@ -159,27 +159,29 @@ class TenantAction(Action):
             )
 
     def foresee(self, _: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
-        """What changes of a tenant's invoices by the values that are entered so far. Pure. Empty: it cannot be said.
+        """The changes of a tenant's invoices by the values entered so far. Pure. Empty: unknown.
 
-        :raises BillingError: the run would refuse it.
+        :raises BillingError: the run would reject it.
         """
         return ()
 
     def entry(self, _: Sequence[PresentInvoice], /) -> Entry | None:
-        """What it enters, which waits for somebody else's approval above a limit (``entry_limits``). Pure. None: nothing, or not known yet.
+        """The entry that waits for another user's approval above a limit (``entry_limits``). Pure. None: no entry, or not known yet.
 
-        :raises BillingError: the run would refuse it.
+        :raises BillingError: the run would reject it.
         """
         return None
 
     @classmethod
     def always_waits(cls, _: SecondPerson, /) -> str:
-        """Why every entry waits for somebody else. Empty: not every entry waits."""
+        """Why every entry waits for another user. Empty: not every entry waits."""
         return ""
 
     @classmethod
     def require_few(cls, tenants: Collection[str]) -> None:
-        """:raises ParameterError: the action is for one tenant, and ``tenants`` (codes, or ids) are none or several."""
+        """Check the number of tenants. :raises ParameterError: the action is for one tenant, and ``tenants`` (codes or ids) are none or
+        several.
+        """
         if cls.because and len(set(tenants)) != 1:
             raise ParameterError(
                 f"操作「{cls.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。{cls.because}"
@@ -194,7 +196,7 @@ def failure(tenant_id: str, error: BatchError) -> UnitFailure:
 
 
 def document_result(desk: Desk, tenant_id: str, verb: str, number: str | None) -> UnitResult:
-    """The result about a numbered document. Its note says why the customer receives no letter about it."""
+    """The result about a numbered document. Its note says why the customer receives no e-mail about it."""
     from include.skillreport.core.execution.batch import UnitResult
 
     remark = desk.remark(tenant_id)

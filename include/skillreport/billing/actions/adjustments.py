@@ -1,4 +1,4 @@
-"""The receivable of an invoice without money: the fee of the payer's bank, a write-off, and taking either back."""
+"""Adjustments of an invoice's receivable without money: a bank fee, a write-off, and taking either back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FeeDifference(PaymentAction):
         return (live.opened(-fee_amount(live.stored, self.fee_amount, live.fee_tolerance)),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Record the fee that the payer's bank has kept. A second attempt of the run changes nothing."""
+        """Record the fee that the payer's bank kept. A retry changes nothing."""
         from include.skillreport.billing.ledger.adjustments import record_fee
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.receivables.adjustment import Contra
@@ -114,7 +114,7 @@ class WriteOff(PaymentAction):
         return Entry(amount, stored.invoice.period_start, rate=yen_per_unit(stored.inputs))
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Write off what is open of the invoice, or a part of it, or let it wait. A second attempt of the run changes nothing."""
+        """Write off the invoice's open amount or a part of it, or let it wait. A retry changes nothing."""
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.ledger.waiting_write_offs import write_off_or_wait
         from include.skillreport.core.execution.batch import UnitResult
@@ -157,12 +157,12 @@ class TakeBackAdjustment(PaymentAction):
         if live is None or not self.adjustment:
             return ()
         state = live.stored.state
-        # Without a recorded one, a waiting write-off is withdrawn: no amount changes.
+        # Without a recorded write-off, the waiting one is withdrawn, and no amount changes.
         left = state.fee_total if self.adjustment == AdjustmentKind.FEE else state.written_off_total
         return (live.opened(left),) if left else ()
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""
+        """Take back the invoice's fees or its write-off, on the day of the run. A retry changes nothing."""
         from include.skillreport.billing.ledger.adjustments import take_back
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.ledger.waiting_write_offs import withdraw_write_off
@@ -187,9 +187,9 @@ class TakeBackAdjustment(PaymentAction):
 
 
 def approve_write_off(desk: Desk, tenant_id: str) -> UnitResult | None:
-    """Record the waiting write-off of the month's invoice. None: there is none.
+    """Record the waiting write-off of the month's invoice; None if there is none.
 
-    :raises BillingError: this person has entered it, it was entered after this run was opened, or the invoice has changed.
+    :raises BillingError: this user entered it, it was entered after this run was opened, or the invoice has changed.
     """
     from include.skillreport.billing.ledger.waiting_write_offs import approve_write_off as approve
 

@@ -1,4 +1,4 @@
-"""Correct the texts of an issued invoice (訂正): its number and its amounts stay."""
+"""Corrects the texts of an issued invoice (訂正). Its number and amounts stay."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from include.skillreport.billing.second_person import SecondPerson
     from include.skillreport.core.execution.batch import UnitResult
 
-# If the day is further away, it is a typing error.
+# A later day is a typing error.
 _LONGEST_AHEAD = timedelta(days=365)
 
 
-# The text of a line: 2=text.
+# A line's new text: 2=text.
 _LINE_TEXT = re.compile(r"([0-9０-９]{1,6})\s*[=＝]\s*(\S.*)")
 
 
 class LineDescription(NamedTuple):
-    """The new text of an invoice's line. ``position`` is the line's number on paper."""
+    """The new text of an invoice line. ``position`` is the printed line number."""
 
     position: int
     text: str
 
     def entered(self) -> str:
-        """The line as it is entered."""
+        """The line as entered."""
         return f"{self.position}={self.text}"
 
 
@@ -185,7 +185,7 @@ class Correct(TenantAction):
         return f"訂正は承認待ちです。{approver_words(setting)}「送付する」を使うまで、訂正の通知も督促も送りません"
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Take what the person has entered, and make a corrected document. A second attempt of the run changes nothing.
+        """Take the entered values, and create a corrected document. A retry changes nothing.
 
         This instance has no values before they are taken.
         """
@@ -195,7 +195,7 @@ class Correct(TenantAction):
         if done := desk.done("corrected", tenant_id):
             number = done[0]["number"]
         else:
-            # A correction that is refused leaves the values for another attempt, as long as they are usable.
+            # A rejected correction leaves the values for another attempt, until they expire.
             with desk.connection.transaction():
                 entered = desk.take()
                 assert isinstance(entered, Correct), "a run that has used its values has made a correction"

@@ -1,4 +1,4 @@
-"""Credit an invoice, in full or in part, and drop credit notes that wait for an approval."""
+"""Credits an invoice, in full or in part, and drops waiting credit notes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Credit(TenantAction):
         return _entry(present, None, self.reason)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Issue a credit note about all that is left of the invoice, or let it wait."""
+        """Issue a credit note about everything that is left of the invoice, or let it wait."""
         return _credit(desk, tenant_id, self.reason, None, again_same=False)
 
 
@@ -79,7 +79,7 @@ class DropCredit(TenantAction):
     reason: Reason
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Drop the waiting credit notes about the month's invoice. A second attempt of the run changes nothing."""
+        """Drop the waiting credit notes about the month's invoice. A retry changes nothing."""
         from include.skillreport.billing.ledger.entries import credit_text
         from include.skillreport.billing.ledger.waiting_credits import drop_credits
         from include.skillreport.core.execution.batch import UnitResult
@@ -116,7 +116,6 @@ def _entry(
 def _calculated(
     present: Sequence[PresentInvoice], parts: Sequence[CreditedPart] | None
 ) -> tuple[PresentInvoice, Invoice] | None:
-    """The month's invoice and the credit note; None: there is no such invoice."""
     from include.skillreport.billing.foreseen import live_invoice
     from include.skillreport.billing.ledger.correction import calculated_credit
 
@@ -129,7 +128,6 @@ def _calculated(
 def _credit(
     desk: Desk, tenant_id: str, reason: str, parts: Sequence[CreditedPart] | None, *, again_same: bool
 ) -> UnitResult:
-    """A second attempt of the run changes nothing."""
     from include.skillreport.core.execution.batch import UnitResult
 
     run = desk.run

@@ -1,6 +1,6 @@
-"""Personal values of an operation. They are entered on the board, and the run's conf has a token (``ENTRY``) in their place.
+"""Personal values of an operation. Users enter them on the board, and the run's conf has a token (``ENTRY``) in their place.
 
-Every viewer of Airflow can read a run's conf, its options and its results, so none of these may have the values.
+Viewers of Airflow can read a run's conf, options and results.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Work
 from include.skillreport.core.form import ENTRY, Operation, OperationForm, is_empty
 
-# What the conf of such a run has itself.
 IN_CONF = ("operation", "tenants", "business_date", "dry_run", SHOWN)
 
 
 def entry_options(operation: type[Operation], request: Request, where: str) -> dict[str, Any]:
-    """The options of a run with personal values: the operation, its tenants and the token. ``where`` the values are entered.
+    """The options of a run with personal values: operation, tenants and token. ``where``: the place to enter the values.
 
     :raises ParameterError: the conf has no token, or personal values, or no tenant.
     """
@@ -29,7 +28,7 @@ def entry_options(operation: type[Operation], request: Request, where: str) -> d
             f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。{where}から入力してください。"
         )
     if not request.codes:
-        # Without this check, a form without a tenant would be for all of them.
+        # Otherwise a form without a tenant would apply to all tenants.
         raise ParameterError(
             f"操作「{operation.title}」には「テナントコード」（tenants）が必要です。指定してください。"
         )
@@ -37,9 +36,9 @@ def entry_options(operation: type[Operation], request: Request, where: str) -> d
 
 
 def take_entered(form: OperationForm, work: Work) -> Operation | None:
-    """The run's operation with its values, which the transaction deletes; None: the run was cleared, and has used them before.
+    """The run's operation with its values, which the transaction deletes; None if a cleared run has already used them.
 
-    :raises ParameterError: they are expired, used by another run, somebody else's, or of no use on the run's day.
+    :raises ParameterError: they have expired, belong to another run or user, or are invalid on the run's day.
     """
     run = work.run
     operation = form.chosen(run.options)

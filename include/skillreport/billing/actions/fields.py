@@ -1,4 +1,4 @@
-"""The fields of the accountant's operations on invoices, with their titles and hints. The DAG file imports this module."""
+"""The fields of the accountant's operations on invoices, with titles and hints. The DAG file imports this module."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from include.skillreport.core.form import (
     ReasonField,
 )
 
-# The folder of the payment files in the object store.
 PAYMENTS = "payments"
 
 # A credited line: 2=1500 (amount) or 2=3x (quantity).
 _CREDITED = re.compile(r"\s*([0-9]{1,6})\s*[=:]\s*([0-9,.]+)\s*([xX×]?)\s*")
 
-# The choices of a tax category, with the labels of include/skillreport/billing/pricing/consumption_tax.py.
+# The choices of a tax category, labelled as in include/skillreport/billing/pricing/consumption_tax.py.
 TAX_CATEGORIES = {
     "standard": "課税（標準税率）",
     "reduced": "軽減税率",
@@ -40,7 +39,7 @@ TAX_CATEGORIES = {
 }
 
 
-# The facts by which the consumption tax in a bad debt is deducted (消費税法第39条第1項, 施行令第59条, 施行規則第18条).
+# The facts that allow deducting a bad debt's consumption tax (消費税法第39条第1項, 施行令第59条, 施行規則第18条).
 BAD_DEBT_FACTS = {
     "reorganisation": "更生計画認可の決定による切捨て",
     "rehabilitation": "再生計画認可の決定による切捨て",
@@ -54,9 +53,9 @@ ADJUSTMENTS = {"fee": "手数料差額", "write_off": "貸倒れ"}
 
 
 class CreditLine(NamedTuple):
-    """A part of an invoice's line to credit: a quantity, or an amount, with tax if the price list has it.
+    """A part of an invoice line to credit: a quantity, or an amount, with tax if the price list includes it.
 
-    ``position`` is the line's number on paper.
+    ``position`` is the printed line number.
     """
 
     position: int
@@ -64,7 +63,7 @@ class CreditLine(NamedTuple):
     is_quantity: bool
 
     def entered(self) -> str:
-        """The line as it is entered."""
+        """The line as entered."""
         return f"{self.position}={self.number:f}{'x' if self.is_quantity else ''}"
 
 
@@ -218,7 +217,7 @@ PaidAmount = Annotated[Decimal, Number("入金額", "請求書の通貨での額
 PaidMethod = Annotated[
     str, Field("支払方法", "例: 銀行振込。アプリの請求データにも入ります。", example="銀行振込")
 ]
-# A file of payments has any text as a reference, so full-width letters stay.
+# A file of payments may have any text as a reference, so full-width letters stay.
 PaidReference = Annotated[
     str,
     Field(

@@ -1,4 +1,4 @@
-"""Hand an accounting month over, with a report for the log and the board."""
+"""Closes an accounting month, with a report for the log and the board."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The remark lists this many changes and counts the others. The column changes of batch.accounting_month has all of them.
+# The note lists this many changes and counts the others. batch.accounting_month has all in its column changes.
 _LISTED = 50
 _CHANGED = "最後の未確定ファイルから変わった書類"
 
@@ -40,7 +40,7 @@ class HandOver(Action):
     with_waiting: WithWaiting = False
 
     def finish(self, desk: Desk) -> None:
-        """Hand the month over, and report its files and what changed since the last provisional ones."""
+        """Close the month, and report its files and the changes since the last provisional ones."""
         from include.skillreport.billing.accounting.readiness import Accepted
         from include.skillreport.core.execution.batch import RunRemark
         from include.skillreport.core.execution.run_remarks import record_remark

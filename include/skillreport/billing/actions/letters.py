@@ -1,4 +1,4 @@
-"""Stop the letter of an invoice before it leaves, and let it leave."""
+"""Stops an invoice's e-mail before it is sent, and releases it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LetterAction(TenantAction):
-    """A decision about the letter of the month's invoice. ``outcome`` names it in the result."""
+    """A decision about the e-mail of the month's invoice. ``outcome`` names it in the result."""
 
     takes_former = True
     outcome: ClassVar[str]
@@ -23,7 +23,7 @@ class LetterAction(TenantAction):
     reason: Reason
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Decide. A second attempt of the run changes nothing, also if somebody has decided otherwise since."""
+        """Decide. A second attempt of the run changes nothing, even if another user has decided otherwise since."""
         from include.skillreport.billing.ledger.letters import LetterDecision
         from include.skillreport.core.execution.batch import UnitResult
 
@@ -35,11 +35,11 @@ class LetterAction(TenantAction):
         return UnitResult(tenant_id, {self.outcome: stored.invoice.number}, 1, notes=notes)
 
     def person(self, desk: Desk, _: StoredInvoice, /) -> str:
-        """Who decides."""
+        """The user who decides."""
         return desk.person
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
-        """Returns remarks. :raises BillingError: the letter does not allow it."""
+        """Apply the decision. Returns warnings. :raises BillingError: the e-mail does not allow it."""
         raise NotImplementedError
 
 
@@ -50,7 +50,7 @@ class StopLetter(LetterAction):
     outcome = "letter_stopped"
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
-        """Stop the letter."""
+        """Stop the e-mail."""
         from include.skillreport.billing.ledger.letters import stop_letter
 
         return stop_letter(desk.connection, stored, decision)
@@ -66,7 +66,7 @@ class SendLetter(LetterAction):
     confirmed: Confirmed = ""
 
     def person(self, desk: Desk, stored: StoredInvoice, /) -> str:
-        """Who sends it: with ``billing.second_person: none``, the author of a correction types the total of the invoice."""
+        """The user who sends it. With ``billing.second_person: none``, a correction's author types the invoice's total."""
         from include.skillreport.billing.state import invoice_label
 
         state = stored.state
@@ -75,7 +75,7 @@ class SendLetter(LetterAction):
         )
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
-        """Let the letter leave with the next run of BATCH-019-01."""
+        """Release the e-mail for the next run of BATCH-019-01."""
         from include.skillreport.billing.ledger.letters import send_letter
 
         leaves = send_letter(

@@ -1,4 +1,4 @@
-"""One-off lines (``batch.extra_charge``): enter a line, remove one that no final invoice has, and carry a difference."""
+"""One-off lines (``batch.extra_charge``): enter a line, remove an unbilled one, and carry a difference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from include.skillreport.billing.inputs import ExtraCharge
     from include.skillreport.core.execution.batch import UnitResult
 
-# If the day of a line is further away, it is a typing error.
+# A line on a later day is a typing error.
 _LONGEST_AHEAD = timedelta(days=365)
 
 
@@ -97,7 +97,7 @@ class RemoveLine(TenantAction):
     line_date: LineDate | None = None
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Remove the tenant's line, and save its content in ``batch.extra_charge_removal``. Its text may be the line's id."""
+        """Remove the tenant's line, and save its content in ``batch.extra_charge_removal``. The text may be the line's id."""
         from include.skillreport.billing.ledger.extra_charges import remove_line
         from include.skillreport.core.execution.batch import UnitResult
 
@@ -121,7 +121,7 @@ class Carry(TenantAction):
     """締め直された月の差額を、まだ確定していない月の明細として登録します。"""
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Enter the difference of a month that was closed again as lines of the next open month."""
+        """Enter a reclosed month's difference as lines of the next open month."""
         from include.skillreport.billing.ledger.extra_charges import carry_difference
         from include.skillreport.core.execution.batch import UnitResult
 

@@ -1,4 +1,4 @@
-"""Payments and refunds: record, reverse and move one, or import a file of them."""
+"""Payments and refunds: record, reverse and move them, or import a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class PaymentAction(TenantAction):
 
 
 class EnteredPayment(PaymentAction):
-    """A payment or a refund that a person enters."""
+    """A payment or a refund that a user enters."""
 
     paid_on: PaidOn
     paid_amount: PaidAmount
@@ -118,7 +118,7 @@ class ReversePayment(TenantAction):
         return (invoice.opened(payment["amount"] if payment["kind"] == "payment" else -payment["amount"]),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Reverse the payment or the refund of the month with the reference."""
+        """Reverse the month's payment or refund with the reference."""
         from include.skillreport.billing.ledger.payments import reverse_payment
         from include.skillreport.core.execution.batch import UnitResult
 
@@ -253,7 +253,7 @@ class RecordRefund(EnteredPayment):
 
         if self.paid_invoice:
             return self.paid_invoice
-        # A second attempt finds the refund, although its invoice may not be overpaid any more.
+        # A second attempt finds the refund, although its invoice may no longer be overpaid.
         numbers = refunded_invoices(
             desk.connection, tenant_id, desk.period, self.paid_reference
         ) or overpaid_invoices(desk.connection, tenant_id, desk.period)
@@ -281,11 +281,11 @@ class ImportPayments(Action):
     is_other: IsOther = False
 
     def options(self, request: Request) -> dict[str, Any]:
-        """With the SHA-256 of the file's content, so that a shard detects changed content."""
+        """Adds the SHA-256 of the file, so that a shard detects changed content."""
         return {**self.values(), "payment_digest": _read(request.files, self.payment_file)[1]}
 
     def found_tenants(self, billing: Billing, request: Request) -> Collection[str]:
-        """The tenants of the invoices in the file. The whole file is checked first.
+        """The tenants of the invoices in the file. The entire file is checked first.
 
         :raises ParameterError: the file cannot be read, or a line cannot be recorded.
         """
@@ -304,7 +304,7 @@ class ImportPayments(Action):
         return sorted({payables[payment.number].tenant_id for payment in payments})
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Record the file's payments of these tenants. If one payment of a tenant fails, no payment of this tenant is recorded.
+        """Record the file's payments of these tenants. If a payment fails, none of its tenant's payments is recorded.
 
         :raises ParameterError: the file has changed since the run was opened.
         """
@@ -316,7 +316,6 @@ class ImportPayments(Action):
                 f"入金ファイル '{self.payment_file}' が、この実行を始めたあとに変わりました。"
                 f"操作「{self.title}」をもう一度実行してください。"
             )
-        # Row-level security shows the invoices of these tenants only.
         payables = find_payables(desk.connection, {row.payment.number for row in rows})
         of_tenant: dict[str, list[Payment]] = {tenant_id: [] for tenant_id in desk.work.tenant_ids}
         for row in rows:
@@ -329,9 +328,9 @@ class ImportPayments(Action):
 def _only_payment(
     present: Sequence[PresentInvoice], reference: str, number: str
 ) -> tuple[PresentInvoice, Mapping[str, Any]] | None:
-    """The only payment of the month with this reference that can be reversed, and its invoice.
+    """The only reversible payment of the month with this reference, and its invoice.
 
-    None also if the invoice has adjustments: a reversal takes back those of the payment.
+    None if the invoice has adjustments, because a reversal takes back the payment's adjustments.
     """
     found = [
         (each, payment)
@@ -344,7 +343,7 @@ def _only_payment(
 
 
 def _import_tenant(desk: Desk, tenant_id: str, payments: list[Payment]) -> Outcome:
-    """Record the payments. Those that may be recorded already are left out, and fail the tenant after the others are recorded."""
+    """Record the payments. Possible duplicates are left out, and fail the tenant after the others are recorded."""
     from include.skillreport.billing.ledger.payments import record_payments
     from include.skillreport.billing.ledger.repeated_payments import RepeatedPaymentError
     from include.skillreport.core.execution.batch import UnitFailure
@@ -387,7 +386,6 @@ def _result(tenant_id: str, verb: str, recorded: list[RecordedPayment]) -> UnitR
 
 
 def _read(store: ObjectStore, name: str) -> tuple[list[FileRow], str]:
-    """The payments of the file, and the SHA-256 of its content (hex)."""
     from include.skillreport.billing.receivables.payment_file import parse_payments
 
     key = f"{PAYMENTS}/{name}"

@@ -22,7 +22,7 @@ class ReminderAction(TenantAction):
     every_month: EveryMonth = False
 
     def stopped(self, desk: Desk, tenant_id: str) -> tuple[str | None, str]:
-        """The id of the invoice, or None for the whole tenant, and its name in messages."""
+        """The id of the invoice, or None for the entire tenant, and its name in messages."""
         if self.every_month:
             return None, "テナントのすべての請求書"
         stored = desk.invoice(tenant_id)

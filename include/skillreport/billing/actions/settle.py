@@ -1,4 +1,4 @@
-"""Finalise a month's invoices: approve what is held, issue an invoice again, and bill a closed month again."""
+"""Finalises a month's invoices: approves held ones, issues an invoice again, and bills a closed month again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class SettleAction(TenantAction):
     allow_incomplete: AllowIncomplete = False
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Settle the tenants of the shard, with the instructions of the action."""
+        """Settle the shard's tenants with the action's instructions."""
         from include.skillreport.billing.outcomes import outcome_of
 
         instructions = self.instructions(desk)
         if instructions.approved:
             # Lock order: take this lock before the lock of any draft.
             desk.billing.lock_entries(desk.connection)
-        # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
+        # A dry run of a reissue rolls its work back, so it also shows the obstacles.
         if desk.run.dry_run and not instructions.recalculate:
             priced = desk.billing.price(desk.connection, desk.run.business_date, instructions)
         else:
@@ -40,7 +40,7 @@ class SettleAction(TenantAction):
         return [outcome_of(each) for each in priced]
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
-        """How the month is settled: ``options`` are those of the action."""
+        """The settlement's instructions: ``options`` are the action's."""
         from include.skillreport.billing.ledger.entries import first_opened
         from include.skillreport.billing.ledger.settlement import Instructions
 
@@ -65,11 +65,11 @@ class Approve(SettleAction):
     confirmed: Confirmed = ""
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
-        """Approve the held drafts of the tenants."""
+        """Approve the tenants' held drafts."""
         return super().instructions(desk, **options, approved=desk.work.tenant_ids)
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Settle the tenants, and decide about their waiting credit notes and write-offs. An own entry needs its confirmation."""
+        """Settle the tenants, and decide about their waiting credit notes and write-offs. A user's own entry needs a confirmation."""
         from include.skillreport.billing.ledger.entries import approver_of_month
 
         desk.billing.lock_entries(desk.connection)
@@ -79,7 +79,7 @@ class Approve(SettleAction):
                 names[tenant_id] = approver_of_month(desk.connection, approver, tenant_id, desk.period)
             except BillingError as error:
                 refused[tenant_id] = failure(tenant_id, error)
-        # Somebody who has typed a confirmation approves one tenant, so all names are equal.
+        # A user who typed a confirmation approves one tenant, so all names are equal.
         work = replace(desk.work, tenant_ids=tuple(names))
         approved = self._approve(replace(desk, work=work, confirmed_by=next(iter(names.values()), "")))
         outcomes = {outcome.unit_id: outcome for outcome in approved} | refused
@@ -92,9 +92,9 @@ class Approve(SettleAction):
         return self._with_credits(desk, settled)
 
     def _with_others_lines(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval. If the person's own line prevents it, approves the lines of others.
+        """The outcomes of an approval. If the user's own line prevents it, approves the lines of others.
 
-        Otherwise two people with waiting lines could never approve the month.
+        Otherwise two users with waiting lines could never approve the month.
         """
         from include.skillreport.billing.ledger.drafts import renew_hold_reasons
         from include.skillreport.billing.ledger.extra_charges import approve_others_lines
@@ -127,7 +127,6 @@ class Approve(SettleAction):
         ]
 
     def _with_credits(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval. A final invoice may have waiting credit notes or a write-off; both are decided, too."""
         outcomes = {outcome.unit_id: outcome for outcome in settled}
         for tenant_id in desk.work.tenant_ids:
             found = [_approved(approve, desk, tenant_id) for approve in (approve_write_off, approve_credits)]
@@ -143,7 +142,7 @@ class Approve(SettleAction):
 def _approved(
     approve: Callable[[Desk, str], UnitResult | None], desk: Desk, tenant_id: str
 ) -> Outcome | None:
-    """The outcome of one approval. If it is impossible, it changes nothing, and the other approval of the tenant still counts."""
+    """The outcome of one approval. An impossible approval changes nothing, and the tenant's other approval still counts."""
     try:
         with desk.connection.transaction():
             return approve(desk, tenant_id)
@@ -152,7 +151,7 @@ def _approved(
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a tenant with the details and notes of all. If one has failed, the tenant has."""
+    """The tenant's joined outcome. It is a failure if one of them is."""
     from include.skillreport.core.execution.batch import UnitFailure
 
     details = {name: value for each in outcomes for name, value in each.details.items()}
@@ -188,9 +187,9 @@ class BillAgain(SettleAction):
 
 
 def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
-    """Issue the waiting credit notes about the month's invoice. None: there is none, and an earlier attempt has issued none.
+    """Issue the waiting credit notes about the month's invoice; None if there were none.
 
-    :raises BillingError: this person has entered them, somebody has entered one after this run was opened, or the invoice has changed.
+    :raises BillingError: this user entered them, one was entered after this run was opened, or the invoice has changed.
     """
     from include.skillreport.billing.ledger.waiting_credits import waiting_people
     from include.skillreport.billing.second_person import approval_words
@@ -198,10 +197,10 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
 
     try:
         stored = desk.invoice(tenant_id)
-    except BillingError:  # an earlier attempt may have issued the credit note that has closed the month
+    except BillingError:  # an earlier attempt may have issued the credit note that closed the month
         stored = None
     issued = _approved_credits(desk, tenant_id)
-    # What an earlier attempt has issued is all that the person saw.
+    # The user saw only what an earlier attempt has issued.
     if stored and not issued and waiting_people(desk.connection, stored):
         desk.billing.approve_credits(
             desk.connection,

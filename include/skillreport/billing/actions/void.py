@@ -1,4 +1,4 @@
-"""Explain an invoice, and void it."""
+"""Explains an invoice, and voids it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Void(TenantAction):
         return (live.claimed(live.stored.state.total * 0),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Void the unpaid invoice. A second attempt of the run changes nothing."""
+        """Void the unpaid invoice. A retry changes nothing."""
         from include.skillreport.billing.ledger.correction import void_invoice
 
         if done := desk.done("voided", tenant_id):

@@ -1,6 +1,6 @@
-"""Adjustments of receivables in the database: fees, write-offs and their recovery. Each is recorded once and never changes.
+"""Adjustments of receivables in the database: fees, write-offs and recoveries. Each is recorded once and never changes.
 
-Functions run in the caller's transaction, in the context of its tenants. The invoice is locked, as for payments and credit notes.
+Functions run in the caller's tenant transaction. They lock the invoice, as payments and credit notes do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The codes of what another run has recorded already.
 _SAME_ENTERED = {
     AdjustmentKind.FEE: "SAME_FEE_ENTERED",
     AdjustmentKind.WRITE_OFF: "SAME_WRITE_OFF_ENTERED",
@@ -57,11 +56,11 @@ def record_fee(
     *,
     today: date,
 ) -> Adjustment:
-    """Record the fee that the payer's bank has kept, up to the open amount. None: all that is open, if ``fee_tolerance`` allows it.
+    """Record the fee that the payer's bank kept, up to the open amount. None: all of it, if ``fee_tolerance`` allows it.
 
-    A second attempt of the same run returns the recorded fee.
-    :raises BillingError: the invoice is not open or has no payment, the amount or the day is impossible, or another run has recorded the
-        same fee of the same day.
+    A retry returns the recorded fee.
+    :raises BillingError: the invoice is not open or has no payment, the amount or the day is impossible, or another run has recorded
+        the same fee of the same day.
     """
     stored, known = _locked(connection, Act.FEE_DIFFERENCE, stored, entered.execution_id)
     if known:
@@ -89,9 +88,10 @@ def record_write_off(
     *,
     today: date,
 ) -> Adjustment:
-    """Write off an amount, or with None all that is open. A second attempt of the same run returns the recorded write-off.
+    """Write off an amount; None: all that is open. A retry returns the recorded write-off.
 
-    :raises BillingError: so much is not open, the day is impossible, or another run has written off the same amount on the same day.
+    :raises BillingError: the amount exceeds the open one, the day is impossible, or another run has written off the same amount on
+        that day.
     """
     stored, known = _locked(connection, Act.WRITE_OFF, stored, entered.execution_id)
     if known:
@@ -119,7 +119,7 @@ def take_back(
     *,
     today: date,
 ) -> list[Adjustment]:
-    """Take back all fees, or the write-off, of an invoice. A second attempt of the same run returns the recorded result.
+    """Take back all fees, or the write-off, of an invoice. A retry returns the recorded result.
 
     :raises BillingError: there is none, a part of the write-off was recovered, or the day is impossible.
     """
@@ -142,7 +142,7 @@ def take_back(
 def fee_amount(stored: StoredInvoice, amount: Decimal | None, tolerance: int) -> Decimal:
     """The fee to record: the entered amount, or all that is open up to ``tolerance`` yen. Pure.
 
-    :raises BillingError: the amount is impossible, or needed.
+    :raises BillingError: the amount is impossible or missing.
     """
     invoice, open_amount = stored.invoice, stored.state.open_amount
     if amount is None:
@@ -159,7 +159,7 @@ def fee_amount(stored: StoredInvoice, amount: Decimal | None, tolerance: int) ->
 
 
 def write_off_amount(stored: StoredInvoice, amount: Decimal | None) -> Decimal:
-    """The amount to write off: the entered one, or all that is open. Pure. :raises BillingError: so much is not open."""
+    """The amount to write off: the entered one, or all that is open. Pure. :raises BillingError: it exceeds the open amount."""
     invoice, open_amount = stored.invoice, stored.state.open_amount
     amount = open_amount if amount is None else amount
     if amount > open_amount or not has_minor_units(amount, invoice.currency):
@@ -174,7 +174,7 @@ def write_off_amount(stored: StoredInvoice, amount: Decimal | None) -> Decimal:
 def _require_new(
     connection: psycopg.Connection, stored: StoredInvoice, kind: AdjustmentKind, amount: Decimal, day: date
 ) -> None:
-    """:raises BillingError: another run has recorded the same amount on the same day, and nobody has taken it back."""
+    """Check for duplicates. :raises BillingError: another run has recorded the same amount on the same day, and it was not taken back."""
     same = {"invoice_id": stored.invoice_id, "kind": kind, "amount": amount, "accrued_on": day}
     if _SQL.rows(connection, "same_adjustments", **same):
         invoice = stored.invoice
@@ -186,7 +186,7 @@ def _require_new(
 
 
 def _require_tolerable(invoice: Invoice, rest: Decimal, tolerance: int) -> None:
-    """Check that all that is open may be the fee without a person's amount. :raises BillingError: no yen, or more than the tolerance."""
+    """Check that the rest may be the fee without an entered amount. :raises BillingError: no yen, or more than the tolerance."""
     if invoice.currency == YEN and rest <= tolerance:
         return
     cause = f"{tolerance:,} 円を超える" if invoice.currency == YEN else "円の請求書ではない"
@@ -200,9 +200,9 @@ def _require_tolerable(invoice: Invoice, rest: Decimal, tolerance: int) -> None:
 def _locked(
     connection: psycopg.Connection, act: Act, stored: StoredInvoice, execution_id: str
 ) -> tuple[StoredInvoice, list[Adjustment]]:
-    """The locked invoice, and what an earlier attempt of the run has recorded. No month is closed before the transaction ends.
+    """The locked invoice, and the records of an earlier attempt of the run. Keeps the month open until the transaction ends.
 
-    :raises BillingError: the state of the invoice refuses the act.
+    :raises BillingError: the invoice's state rejects the act.
     """
     keep_open(connection)
     stored = lock_invoice(connection, stored)

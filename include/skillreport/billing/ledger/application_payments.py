@@ -1,4 +1,4 @@
-"""Payments that the application itself has recorded: it marks an invoice as PAID (setting ``payment_source: host``)."""
+"""Payments that the application itself records by marking an invoice as PAID (setting ``payment_source: host``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 
 def all_paid_in_application(platform: psycopg.Connection, numbers: Iterable[str]) -> set[str]:
-    """Those of these invoices, by number, that the application itself marks as PAID. As ``batch_platform``."""
+    """The numbers of these invoices that the application itself marks as PAID. Acts as ``batch_platform``."""
     return set(_SQL.column(platform, "all_paid_in_application", numbers=list(numbers)))
 
 
@@ -25,8 +25,8 @@ def record_application_payment(
 ) -> None:
     """Record the payment of an invoice that the application itself marks as PAID, so that a credit note shows as owed back.
 
-    It is what was open, on the application's ``paid_date`` as a day in Japan, otherwise on ``today``. The caller has locked the
-    invoice.
+    The payment is the open amount, on the application's ``paid_date`` as a day in Japan, otherwise on ``today``. The caller has locked
+    the invoice.
     """
     _SQL.execute(
         connection,

@@ -1,6 +1,6 @@
-"""What entries of the books need: no hand-over while they are entered, and the yen that the books have of an invoice.
+"""The lock against closing months during entries, and the yen of an invoice in the books.
 
-Functions run in the caller's transaction, in the context of its tenants.
+Functions run in the caller's tenant transaction.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# A transaction that books something holds this lock in shared mode until its end (the triggers ``book`` take it too). A hand-over holds it
-# exclusively. Take it before the locks of invoices and of a month's files.
+# Lock order: take this lock before those of invoices and of a month's files. A booking transaction holds it in shared mode until its end
+# (so do the triggers ``book``). Closing a month holds it exclusively.
 HAND_OVER_LOCK = (180201, 0)
 
 
 def keep_open(connection: psycopg.Connection) -> None:
-    """Close no month before the transaction ends. Taken before the locks of invoices, so that a hand-over causes no deadlock."""
+    """Keep all months open until the transaction ends. Lock order: take this lock before any invoice's."""
     connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", HAND_OVER_LOCK)
 
 
 def open_yen(connection: psycopg.Connection, stored: StoredInvoice) -> Decimal:
-    """The yen that the books have of what is open of a locked invoice."""
+    """The yen in the books of a locked invoice's open amount."""
     if stored.invoice.currency == YEN:
         return stored.state.open_amount
     credits = load_credits(connection, stored)
@@ -40,9 +40,9 @@ def open_yen(connection: psycopg.Connection, stored: StoredInvoice) -> Decimal:
 
 
 def yen_of_payment(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> Decimal:
-    """The yen of a payment or a refund of the locked invoice, at the rate of the invoice.
+    """The yen of a payment or a refund of the locked invoice, at the invoice's rate.
 
-    What is open afterwards has the yen of its amount. So the payment of all that is open takes all its yen.
+    The payment of the entire open amount takes all its yen.
     """
     if payment.currency == YEN:
         return payment.amount

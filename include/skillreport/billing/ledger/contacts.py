@@ -1,4 +1,4 @@
-"""Whom the letters about a tenant's documents are for."""
+"""The recipients of the e-mails about a tenant's documents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class BillingContact:
-    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting.
+    """The present recipient of a tenant's e-mails, and how the PDF is delivered; None: by the installation's setting.
 
-    ``further`` recipients (To) and those of ``cc`` get a copy of each letter.
+    ``further`` recipients (To) and ``cc`` recipients get a copy of each e-mail.
     """
 
     email: str | None
@@ -30,7 +30,7 @@ class BillingContact:
 
     @property
     def problem(self) -> str | None:
-        """Why no letter can be sent, as an operator's remark; None if letters can be sent."""
+        """A warning for operators if no e-mail can be sent, or None."""
         if not self.email:
             return (
                 "請求先のメールアドレスがないため、通知していません。"
@@ -45,8 +45,8 @@ class BillingContact:
 
     @property
     def remark(self) -> str | None:
-        """Why no letter, or a copy of it, is sent to an address; None if each address is one."""
-        # A remark is shown to everybody who may see the batch, so it names the addresses in part.
+        """A warning if no e-mail or copy is sent to an invalid address, or None."""
+        # All viewers of the batch see the warning, so it masks the addresses.
         wrong = "、".join(
             f"'{masked(one_line(each))}'" for each in (*self.further, *self.cc) if not is_address(each)
         )
@@ -59,7 +59,7 @@ class BillingContact:
 
     @property
     def recipients(self) -> list[tuple[str, str]]:
-        """The header (``to`` or ``cc``) and the address of each recipient of a letter, each address once; first ``email``."""
+        """The header (``to`` or ``cc``) and address of each recipient, without duplicates; ``email`` comes first."""
         headers = {"to": [str(self.email), *self.further], "cc": self.cc}
         found: dict[str, tuple[str, str]] = {}
         for kind, address in ((kind, each) for kind, addresses in headers.items() for each in addresses):

@@ -41,13 +41,13 @@ from include.skillreport.core.errors import ParameterError
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# An arbitrary number, unique among this product's locks.
+# Unique among this product's locks.
 _CONTRACTS_LOCK = 7_018_022
 
-# A change waits so long for a second person.
+# A change waits this long for a second user.
 WAITS = timedelta(days=30)
 
-# What a late approval says about a change that does not wait any more.
+# The answers to a late approval of a change that no longer waits.
 _ENDED = {
     "applied": "すでに適用されています",
     "refused": "取り下げられています",
@@ -56,13 +56,13 @@ _ENDED = {
 
 IMPORT = "import"
 
-# Whoever corrects a file of contracts sees so many of its problems at once.
+# The maximum number of problems of a contract file that are shown at once.
 _LISTED = 50
 
 
 @dataclass(frozen=True)
 class Author:
-    """Who changes contracts, with which run. ``file`` is the name of an imported file. ``entered_at``: None, it is now."""
+    """The user who changes contracts, and the run. ``file`` is the name of an imported file. ``entered_at``: None means now."""
 
     person: str
     execution_id: str
@@ -72,9 +72,9 @@ class Author:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The numbers of the changes that are applied, and of those that wait for a second person. An import that waits is one.
+    """The numbers of the applied changes, and of the changes that wait for a second user. A waiting import counts as one.
 
-    ``invoices`` are final ones that have the former value of a replaced exchange rate, with the difference in yen.
+    ``invoices`` are final ones with the former value of a replaced exchange rate, with the difference in yen.
     """
 
     applied: int = 0
@@ -83,25 +83,25 @@ class Recorded:
 
 
 def expire(platform: psycopg.Connection) -> None:
-    """Delete the values that were not used in time, and end the changes that nobody has decided about in time."""
+    """Delete expired values, and end expired changes."""
     _SQL.execute(platform, "expire", usable=USABLE, waits=WAITS)
 
 
 def has_done(platform: psycopg.Connection, execution_id: str, step: str) -> bool:
-    """Whether an earlier attempt of the run has done this step of its own, also before the whole run was cleared."""
+    """True if an earlier attempt of the run has done this step, even before the entire run was cleared."""
     return bool(_SQL.column(platform, "has_done", execution_id=execution_id, step=step)[0])
 
 
 def lock_contracts(platform: psycopg.Connection) -> None:
-    """Let no other transaction change contracts before this one ends."""
+    """Lock all contracts until the transaction ends."""
     _SQL.execute(platform, "lock_contracts", lock=_CONTRACTS_LOCK)
 
 
 def change_contracts(
     platform: psycopg.Connection, wanted: Sequence[Wanted], terms: ContractApproval, author: Author
 ) -> Recorded:
-    """Change the rows, all or none. If one of the changes needs a second person, all wait; of exchange rates only the odd ones. A
-    transaction has the contracts locked.
+    """Change all of the rows, or none. If one change needs a second user, all wait, except for exchange rates: only unusual ones wait.
+    The transaction has locked the contracts.
 
     :raises BillingError: a row cannot be changed as wanted. :raises ParameterError: rows of a file cannot; it names their lines.
     """
@@ -140,7 +140,7 @@ def change_contracts(
         if waiting:
             raise psycopg.Rollback(attempt)
     if author.file is not None and waiting:
-        # The page shows the first rows of a file: those that need the second person.
+        # The page shows a file's first rows: those that need the second user.
         first = {id(each) for each in waiting}
         _record_import(platform, sorted(changes, key=lambda each: id(each) not in first), author)
         return Recorded(waiting=1)
@@ -175,22 +175,22 @@ def _refusal_of_rows(
 
 
 def file_label(name: str) -> str:
-    """How messages name a file of contracts."""
+    """The name of a contract file in messages."""
     return f"契約のファイル '{name}'"
 
 
 def unusable_contracts(name: str, problems: Sequence[CellProblem]) -> ParameterError:
-    """The error that names the problems of a file of contracts."""
+    """The error that lists the problems of a contract file."""
     return unusable(file_label(name), problems, most=_LISTED)
 
 
 def apply_waiting(
     platform: psycopg.Connection, change_id: str, approver: Approver, execution_id: str, code: str
 ) -> tuple[str | None, Sequence[str]]:
-    """Apply a waiting change of the tenant with this code. Returns why it is impossible, as the rest of a sentence, or None: it is applied;
-    and the invoices with the former rate, as ``Recorded``.
+    """Apply a waiting change of the tenant with this code. Returns why it is impossible (the rest of a sentence) or None, and the
+    ``invoices`` of ``Recorded``.
 
-    A transaction has the contracts locked.
+    The transaction has locked the contracts.
     """
     found = _SQL.rows(platform, "lock_change", change_id=change_id)
     if not found:
@@ -236,26 +236,26 @@ def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
 
 
 def named_tenants(platform: psycopg.Connection, codes: Collection[str]) -> set[str]:
-    """The ids of the tenants whose code or id is one of ``codes``, also of those that have left."""
+    """The ids of the tenants whose code or id is in ``codes``, including former tenants."""
     return {each for each, code in codes_of_tenants(platform).items() if each in codes or code in codes}
 
 
 def tenants_by_code(platform: psycopg.Connection) -> dict[str, str]:
-    """The ids of the tenants by code. A code that several tenants have is left out."""
+    """The ids of the tenants by code, without codes that several tenants share."""
     codes = codes_of_tenants(platform)
     shared = Counter(codes.values())
     return {code: tenant_id for tenant_id, code in codes.items() if shared[code] == 1}
 
 
 def tenants_of_changes(platform: psycopg.Connection, change_ids: Collection[str]) -> set[str]:
-    """The tenants of waiting changes, also of those in an import."""
+    """The tenants of waiting changes, including changes in an import."""
     return set(_SQL.column(platform, "waiting_tenants", change_ids=list(change_ids)))
 
 
 def present_rows(
     platform: psycopg.Connection, kind: ContractKind, owner: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of one owner, without the column of the owner; or all rows, with it."""
+    """One owner's rows without the owner's column; or all rows, with it."""
     columns = [*kind.columns] if owner is not None else [kind.owner, *kind.columns]
     query = sql.SQL(
         "SELECT {} FROM batch.{} WHERE %(owner)s::text IS null OR {} = %(owner)s ORDER BY {}"
@@ -270,7 +270,6 @@ def present_rows(
 
 
 def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> None:
-    """Replace the row before by the row after."""
     kind, table = change.kind, sql.Identifier(change.kind.table)
     if change.before is not None:
         named = [kind.owner, *kind.key]
@@ -302,7 +301,7 @@ def _record(
     former_emails: Sequence[str],
     approved_by: Author | None = None,
 ) -> None:
-    # Of a rate, no other column says the currency.
+    # Only the owner names a rate's currency.
     owner = {} if change.kind.owner == "tenant_id" else {change.kind.owner: change.owner}
     values = {
         "before": change.before and owner | (as_json(change.before) or {}),
@@ -367,7 +366,6 @@ def _insert(
 def _recipients(
     platform: psycopg.Connection, changes: Iterable[Wanted | RowChange]
 ) -> dict[str, BillingContact]:
-    """The present recipients of the tenants whose profile changes, by tenant id."""
     tenant_ids = sorted({each.owner for each in changes if each.kind is PROFILE})
     return {
         row["tenant_id"]: BillingContact(row["name"], frozenset(row["addresses"] or ()))
@@ -376,14 +374,14 @@ def _recipients(
 
 
 def _withdraw_waiting_rate(platform: psycopg.Connection, change: RowChange, author: Author) -> None:
-    """A rate that waits for the same day was a mistake."""
+    """A new rate shows that the rate waiting for the same day was a mistake."""
     day = (change.after or {}).get("rate_date")
     by = {"person": author.person, "execution_id": author.execution_id}
     _SQL.execute(platform, "withdraw_rates", currency=change.owner, rate_date=day, **by)
 
 
 def _with_former_rates(platform: psycopg.Connection, changes: Iterable[RowChange]) -> list[str]:
-    """The final invoices that have a replaced rate: their numbers, and what their total is more in yen at the new one."""
+    """The final invoices with a replaced rate: their numbers, and the increase of their yen total at the new rate."""
     found = []
     for change in changes:
         if change.before is None or change.after is None:
@@ -397,7 +395,6 @@ def _with_former_rates(platform: psycopg.Connection, changes: Iterable[RowChange
 
 
 def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[str, str]:
-    """The present currencies of the tenants, by id."""
     tenant_ids = sorted({each.owner for each in wanted if each.values.get("currency")})
     return dict(_SQL.execute(platform, "present_currencies", tenant_ids=tenant_ids).fetchall())
 
@@ -405,14 +402,12 @@ def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[
 def _former(
     change: RowChange, before: Mapping[str, BillingContact], after: Mapping[str, BillingContact]
 ) -> list[str]:
-    """The addresses that get no letters of the change's tenant any more."""
     if change.kind is not PROFILE or change.owner not in before:
         return []
     return before[change.owner].missing_in(after[change.owner])
 
 
 def _stored(part: Mapping[str, Any]) -> RowChange:
-    """A change as it was recorded. Its values are JSON values."""
     kind = KINDS[part["kind"]]
     owner = part.get("owner") or part["tenant_id"] or (part["after"] or part["before"])[kind.owner]
     before, after = (
@@ -423,6 +418,6 @@ def _stored(part: Mapping[str, Any]) -> RowChange:
 
 
 def _same_row(change: RowChange, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The present row that the change replaces, or that has the key of the new one."""
+    """The present row that the change replaces, or that has the new row's key."""
     named = as_json(change.before or change.after) or {}
     return next((row for row in rows if change.kind.names(as_json(row) or {}, named)), None)

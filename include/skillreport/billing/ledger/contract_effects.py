@@ -1,4 +1,4 @@
-"""What changed contracts mean for the invoices that are final already, and for the addresses that get no more letters.
+"""The effects of changed contracts on final invoices, and on addresses that no longer get e-mails.
 
 All functions work on the transaction's tenants, as ``batch_tenant``.
 """
@@ -37,14 +37,13 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The columns of a profile that are printed on documents.
 _PRINTED = frozenset(
     {"recipient_name", "department", "honorific", "postal_code", "address", "country", "language"}
 )
 
 
 def applied_changes(connection: psycopg.Connection, execution_id: str) -> dict[str, list[dict[str, Any]]]:
-    """What the run has applied, by tenant id."""
+    """The changes that the run applied, by tenant id."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in _SQL.rows(connection, "applied_changes", execution_id=execution_id):
         found.setdefault(row["tenant_id"], []).append(row)
@@ -54,9 +53,9 @@ def applied_changes(connection: psycopg.Connection, execution_id: str) -> dict[s
 def tell_former_recipients(
     connection: psycopg.Connection, changes: Iterable[Mapping[str, Any]], settings: BillingSettings
 ) -> int:
-    """Queue a letter to each address that gets no more letters, for the next run of BATCH-019-01. A retry queues none again.
+    """Queue an e-mail to each address that no longer gets e-mails, for the next run of BATCH-019-01. A retry queues none again.
 
-    Returns the number of the letters. :raises BillingError: the issuer has no English address, and a letter is in English.
+    Returns their number. :raises BillingError: the issuer has no English address for an English e-mail.
     """
     told = [change for change in changes if change["former_emails"]]
     if not told:
@@ -78,19 +77,16 @@ def tell_former_recipients(
 
 
 class InvoiceComparison:
-    """Compares final invoices with the contracts that hold now. Nothing is written.
-
-    The accounts of a month are read once for all of the transaction's tenants.
-    """
+    """Compares final invoices with the present contracts. A month's accounts are read once for all tenants."""
 
     def __init__(self, connection: psycopg.Connection, terms: Terms, today: date) -> None:
         self._connection, self._terms, self._today = connection, terms, today
         self._accounts: dict[Period, dict[str, BillingAccount]] = {}
 
     def remarks(self, tenant_id: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
-        """A sentence about each final invoice of the last 12 months that would be another one with the changed contract.
+        """A sentence about each final invoice of the last 12 months that would differ with the changed contract.
 
-        If only printed texts of the recipient would differ, the newest invoice is named.
+        If only the recipient's printed texts would differ, names only the newest invoice.
         """
         since = _first_day(changes, self._today)
         rows = _SQL.rows(self._connection, "billed_months", tenant_id=tenant_id, since=since)
@@ -104,7 +100,6 @@ class InvoiceComparison:
         return remarks
 
     def _difference(self, row: dict[str, Any], *, with_plans: bool) -> str | None:
-        """A sentence about an invoice that would be another one now; None: it would not."""
         before, period = stored_document(row), Period.month_of(row["period_start"])
         account = self._accounts_of(period).get(row["tenant_id"])
         if account is None:
@@ -143,7 +138,7 @@ class InvoiceComparison:
         return self._accounts[period]
 
     def _present(self, stored: BillingInputs, account: BillingAccount, *, with_plans: bool) -> BillingInputs:
-        """The inputs as the contract is now. What was used stays, and with other plans it is read again.
+        """The inputs with the present contract. The usage stays; with other plans it is read again.
 
         :raises BillingError: the contract is incomplete now.
         """
@@ -172,7 +167,7 @@ def _advice(difference: Decimal) -> str:
 
 
 def _first_day(changes: Iterable[Mapping[str, Any]], today: date) -> date:
-    """The first day of the earliest month that a change is about, at most 12 months back. A profile holds for all months."""
+    """The first day of the earliest changed month, at most 12 months back. A profile applies to all months."""
     earliest = first_month(Period.month_of(today))
     days = [
         date.fromisoformat(row[first]).replace(day=1)

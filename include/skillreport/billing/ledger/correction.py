@@ -1,4 +1,4 @@
-"""Corrections of invoices: voiding, and crediting (適格返還請求書). Both close the tenant's month until somebody bills it again by name."""
+"""Corrections of invoices: voids and credit notes (適格返還請求書). Both close the month until a user bills it again explicitly."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def void_invoice(
 ) -> None:
     """Void an unpaid invoice or a draft. An invoice keeps its number, and its month is closed.
 
-    :raises BillingError: its state refuses it (``state.refusal``), or no reason is given. Or it is finalised, and the terms are a
+    :raises BillingError: its state rejects it (``state.refusal``), or there is no reason. For a final invoice also: the terms are a
         sample, or the customer cannot read the reason.
     """
     keep_open(connection)
@@ -88,13 +88,11 @@ def credit_invoice(
     *,
     parts: Sequence[CreditedPart] | None = None,
 ) -> Invoice:
-    """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
+    """Issue a credit note for parts of a paid or unpaid invoice, or for everything that earlier credit notes have left.
 
-    Its date is the day of the entry.
-
-    If nothing is left afterwards, the month is closed.
-    :raises BillingError: its state refuses it (``state.refusal``), a part is not possible, another run has entered the same parts, or no
-        reason is given, or one that the customer cannot read. Or the terms are a sample.
+    Its date is the day of the entry. If nothing is left, the month is closed.
+    :raises BillingError: its state rejects it (``state.refusal``), a part is impossible, another run has entered the same parts, the
+        reason is missing or unreadable for the customer, or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(reason)
@@ -117,7 +115,7 @@ def credit_invoice(
 def calculated_credit(
     stored: StoredInvoice, earlier: Sequence[Invoice], parts: Sequence[CreditedPart] | None, reason: str
 ) -> Invoice:
-    """The draft credit note, after the ``earlier`` final ones. Pure. :raises BillingError: the state or a part refuses it."""
+    """The draft credit note, after the ``earlier`` final ones. Pure. :raises BillingError: the state or a part rejects it."""
     require(Act.CREDIT if parts is None else Act.PART_CREDIT, stored.state)
     credit = credit_note(stored.invoice, earlier, parts, reason=reason, rounding=stored.inputs.rounding)
     require_fitting(stored, credit)
@@ -135,11 +133,10 @@ def issue_credit(
     *,
     approved_by: str | None = None,
 ) -> Invoice:
-    """Finalise a stored credit note of a locked invoice, lower the open amount, and queue the letter. Returns it with its number.
+    """Finalise a stored credit note of a locked invoice, lower the open amount, and queue the e-mail. Returns it with its number.
 
-    The caller has checked it (``require_fitting``).
-
-    If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
+    The caller has checked it (``require_fitting``). If nothing is left of the invoice, closes its month and drops its waiting credit
+    notes.
     """
     credited_total = credited_with(stored, credit)
     is_credited = credited_total == stored.state.total
@@ -186,7 +183,6 @@ def issue_credit(
 def _store_credit(
     connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice, reason: str, entry: EntryAuthor
 ) -> str:
-    """Insert the credit note as a draft; returns its id."""
     row = _SQL.row(
         connection,
         "insert_credit",
@@ -203,10 +199,10 @@ def _store_credit(
 def void_invoices(
     connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str, actor: str
 ) -> set[str]:
-    """Void invoices; returns the ids of those voided. An invoice that is paid, credited even in part, or void is skipped."""
+    """Void invoices. Returns the voided ids. Skips invoices that are paid, credited even in part, or void."""
     if not invoice_ids:
         return set()
-    # Lock the invoices with a separate statement, so that the next one sees the changes of earlier transactions.
+    # A separate statement, so that the next one sees the changes of earlier transactions.
     _SQL.execute(connection, "lock_by_id", invoice_ids=list(invoice_ids))
     rows = _SQL.execute(
         connection, "void_invoices", invoice_ids=list(invoice_ids), reason=reason, voided_by=actor
@@ -225,7 +221,7 @@ def announce_voids(
     contacts: Mapping[str, BillingContact],
     reason: str,
 ) -> None:
-    """Withdraw waiting letters about voided invoices. Queue a letter about each void of an invoice that the customer may have received."""
+    """Withdraw waiting e-mails about voided invoices. Queue an e-mail about each void whose invoice the customer may have received."""
     known = set(invoice_ids) - withdraw_letters(connection, invoice_ids)
     documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
     numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
@@ -233,7 +229,7 @@ def announce_voids(
 
 
 def stays_closed_error(number: str | None) -> BillingError:
-    """A month whose invoice was voided or credited in full is not billed."""
+    """The error that a month whose invoice was voided or credited in full is not billed."""
     return BillingError(
         "MONTH_CLOSED",
         f"{invoice_label(number)}を取消か全額返還したため、この月は請求していません。"
@@ -242,7 +238,7 @@ def stays_closed_error(number: str | None) -> BillingError:
 
 
 def not_closed_error(number: str | None) -> BillingError:
-    """Only a closed month is billed again. ``number`` is that of its live invoice."""
+    """The error that only a closed month is billed again. ``number`` is its live invoice's."""
     return BillingError(
         "MONTH_NOT_CLOSED",
         f"{invoice_label(number)}が有効なため、請求をやり直しません。直すには DAG operate_invoices の「取消して再発行」を使ってください",
@@ -250,7 +246,7 @@ def not_closed_error(number: str | None) -> BillingError:
 
 
 def never_closed_error() -> BillingError:
-    """Only a month whose invoice was taken back is billed again."""
+    """The error that only a month whose invoice was taken back is billed again."""
     return BillingError(
         "MONTH_NOT_CLOSED",
         "この月に、取消か全額返還をした請求書はありません。対象月とテナントを確認してください",
@@ -258,7 +254,7 @@ def never_closed_error() -> BillingError:
 
 
 def not_billable_any_more_error(number: str | None) -> BillingError:
-    """The contract of an issued invoice is gone. A person decides how to correct the invoice."""
+    """The error that an issued invoice has no contract any more. A user decides how to correct it."""
     return BillingError(
         "NOT_BILLABLE_ANY_MORE",
         f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
@@ -274,13 +270,13 @@ def not_voided_error(connection: psycopg.Connection, number: str | None) -> Bill
 
 
 def require_reason(reason: str) -> None:
-    """:raises BillingError: no reason is given."""
+    """Check the reason. :raises BillingError: it is empty."""
     if not reason.strip():
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
 def _require_reason_of_void(invoice: Invoice, reason: str) -> None:
-    """:raises BillingError: the customer cannot read the reason, or it may lead payments elsewhere: nobody else looks at it."""
+    """Check the reason. :raises BillingError: the customer cannot read it, or it may redirect payments, because no other user checks it."""
     require_customers_reason(invoice, reason)
     if names_payment(reason):
         raise BillingError(
@@ -290,14 +286,14 @@ def _require_reason_of_void(invoice: Invoice, reason: str) -> None:
 
 
 def require_customers_reason(invoice: Invoice, reason: str) -> None:
-    """:raises BillingError: the reason goes to the customer, but is not in the language of the invoice."""
+    """Check the customer's reason. :raises BillingError: it is not in the language of the invoice."""
     require_readable_reason(invoice.language, reason, invoice_label(invoice.number))
 
 
 def reason_problems(
     connection: psycopg.Connection, issued: Mapping[str, str], reason: str
 ) -> dict[str, BillingError]:
-    """By tenant, why the letter about the void of its invoice (the id in ``issued``) cannot have this reason."""
+    """The tenants whose e-mail about the void (invoice ids in ``issued``) cannot have this reason, with the error."""
     problems = {}
     for tenant_id, invoice_id in issued.items():
         try:
@@ -308,11 +304,11 @@ def reason_problems(
 
 
 def require_fitting(stored: StoredInvoice, credit: Invoice) -> None:
-    """:raises BillingError: the state of the locked invoice leaves no room for the credit note (``state.refusal_of_credit``)."""
+    """Check the amount. :raises BillingError: the locked invoice has no room for the credit note (``state.refusal_of_credit``)."""
     if error := refusal_of_credit(stored.state, credited_with(stored, credit)):
         raise error
 
 
 def credited_with(stored: StoredInvoice, credit: Invoice) -> Decimal:
-    """The sum of the credit notes of the invoice with this one, whose total is below 0."""
+    """The sum of the invoice's credit notes including this one, whose total is below 0."""
     return stored.state.credited_total - credit.total

@@ -1,4 +1,4 @@
-"""Drafts: the month's invoice of a tenant before it is finalised, and the obstacles to finalising."""
+"""Drafts: a tenant's invoice of the month before it is finalised, and the obstacles to finalising."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class InvoiceDraft:
-    """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it cannot be finalised unchanged."""
+    """A priced month. ``hold``: why it waits for an approval. ``refusal``: why it cannot be finalised unchanged."""
 
     account: BillingAccount
     inputs: BillingInputs
@@ -53,18 +53,18 @@ class InvoiceDraft:
 
     @property
     def needs_approver(self) -> bool:
-        """Whether somebody approves it: it is held, or the stored draft was, for a reason that has passed."""
+        """True if it needs an approval: it is held, or the stored draft was held for a past reason."""
         live = self.account.live
         return bool(self.hold or (self.approved and live and live.hold_reason))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The remarks of the invoice, and those about the account, which the invoice does not have."""
+        """The warnings about the invoice and the account."""
         return (*self.invoice.remarks, *self.account.remarks)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """The obstacles to finalising, apart from sample terms."""
+        """The obstacles to finalising, except sample terms."""
         return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
 
 
@@ -79,11 +79,11 @@ def make_draft(
     entered_before: datetime | None = None,
     hold_reason: str | None = None,
 ) -> InvoiceDraft | None:
-    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
-    They approve waiting lines that were ``entered_before``; None: all. ``hold_reason``: why the run holds every draft.
+    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants that ``approver`` approves, with
+    waiting lines ``entered_before``; None: all lines. ``hold_reason``: why the run holds every draft.
 
-    :raises BillingError: the month cannot be priced, its exchange rate waits for an approval, or the approver has entered one of its
-    waiting lines, or it is too late.
+    :raises BillingError: the month cannot be priced, its exchange rate waits for an approval, the approver entered one of its
+        waiting lines, or it is too late.
     """
     inputs = inputs_of(
         account,
@@ -117,10 +117,9 @@ def make_draft(
 
 
 def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, terms: Terms) -> list[str]:
-    """Why the draft waits for an approval."""
     settings, currency, recurring = terms.settings, invoice.currency, recurring_subtotal(invoice)
     percent, lines = settings.approval_percent, _unapproved(account, inputs)
-    # An invoice that has only one-off lines is not compared.
+    # An invoice with only one-off lines is not compared.
     previous = account.previous if inputs.parts else None
     rate = inputs.exchange_rate
     is_first = settings.approve_first and account.is_first and bool(inputs.parts)
@@ -146,9 +145,9 @@ def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs, ter
 
 
 def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLine]:
-    """The one-off lines that nobody has approved: those that a person has entered, and those that carry a difference.
+    """The unapproved one-off lines: entered ones, and carried differences.
 
-    ``change_reason`` compares no one-off line. Without the limit for them, a carried difference of any size would be billed.
+    ``change_reason`` compares no one-off line. Without their limit, a carried difference of any size would be billed.
     """
     return [
         OneOffLine(
@@ -189,7 +188,7 @@ def save_drafts(
     *,
     again_reason: str | None,
 ) -> dict[str, str]:
-    """Save drafts; returns invoice ids by tenant. A tenant whose month another run has finalised is missing.
+    """Save drafts. Returns invoice ids by tenant, without tenants whose month another run has finalised.
 
     ``again_reason``: why the month is billed again after a void or a full credit; None: it is not, or a draft has the reason.
     """
@@ -202,7 +201,7 @@ def save_drafts(
         period_end=period.end,
         execution_id=execution_id,
         again_reason=again_reason,
-        # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
+        # One JSON value, because quoting these texts as array elements takes longer than the pricing.
         drafts=Jsonb([_draft_row(draft) for draft in drafts], dumps=to_json),
     )
     return dict(rows.fetchall())
@@ -229,7 +228,7 @@ def renew_hold_reasons(
     *,
     allow_incomplete: bool,
 ) -> None:
-    """Write anew why the drafts of these tenants are held, because some of their lines were approved. A draft of other inputs stays."""
+    """Renew the hold reasons of these tenants' drafts after some of their lines were approved. Skips drafts with other inputs."""
     for account in load_accounts(connection, period):
         if account.tenant_id not in tenant_ids:
             continue

@@ -1,7 +1,7 @@
-"""Invoices from before this schema existed: their months stay billed, and new numbers begin above theirs.
+"""Invoices from before this schema existed: their months stay billed, and new numbers start above theirs.
 
-A schema that was dropped and made again has no invoices, but the application's table and the object store still have them. Numbers are
-recognised by their form, because others may edit that table.
+After the schema is recreated, only the application's table and the object store have them. Numbers are recognised by form, because
+others may edit that table.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NAMED_MONTHS = 12
 def continue_earlier_invoices(
     platform: psycopg.Connection, settings: BillingSettings, store: ObjectStore | None
 ) -> None:
-    """Before the first number of this schema: refuse to bill earlier months again, and begin above the earlier numbers.
+    """Before this schema's first number, reject billing earlier months again, and start above the earlier numbers.
 
-    Runs as ``batch_platform``. Does nothing once an invoice has a number.
+    Acts as ``batch_platform``. Does nothing once an invoice has a number.
     :raises BillingError: ``first_month`` is not after the earlier invoices, and ``bill_again_until`` does not permit their months.
     """
     if _SQL.execute(platform, "numbers_from_before").fetchone() is None:
         return
-    # Before the table: a run that issues the first invoices at the same time writes their files last.
+    # Before the table, because a concurrent run that issues the first invoices writes their files last.
     of_files = tuple(_numbers_of_files(store))
     row = _SQL.execute(platform, "numbers_from_before").fetchone()
     if row is None:

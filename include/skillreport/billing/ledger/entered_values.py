@@ -1,4 +1,4 @@
-"""The personal values that a person has entered on the board for one run (``batch.entered_values``)."""
+"""The personal values that a user entered on the board for one run (``batch.entered_values``)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# What a person has entered waits so long for its run.
+# Entered values wait this long for their run.
 USABLE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class EnteredValues:
-    """What a person has entered on the board. ``values``: None if the run has used them already, also before it was cleared."""
+    """A user's entered values. ``values``: None if the run has already used them, even before it was cleared."""
 
     values: Mapping[str, Any] | None
 
@@ -28,7 +28,7 @@ class EnteredValues:
 def take_values(
     connection: psycopg.Connection, token: str, *, dag_id: str, operation: str, person: str, execution_id: str
 ) -> EnteredValues | None:
-    """What the person has entered for this operation; None: it is expired, used by another run, or somebody else's.
+    """The user's entered values for this operation; None if they have expired, or belong to another run or user.
 
     The transaction deletes the values. ``connection`` acts as ``batch_platform`` or ``batch_tenant``.
     """

@@ -1,6 +1,6 @@
-"""What people enter for a tenant's month: one-off lines and credit notes.
+"""Entries of users for a tenant's month: one-off lines and credit notes.
 
-An identical entry of another run is a typing mistake. What one person enters above a limit waits until somebody else approves it.
+An identical entry of another run is a typing mistake. Entries above a user's limit wait until another user approves them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from include.skillreport.core.entered import compared, plain
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The first key of the advisory locks, unique among this product's locks. Taken after the lock of a hand-over and before the locks of
+# The first key of the advisory locks, unique among this product's locks. Lock order: after the lock against closing a month, before
 # invoices.
 _ENTRIES_LOCK = 180204
 
-# An identical entry is a mistake if it is at most this old.
+# An older identical entry is no mistake.
 _SAME_WITHIN = timedelta(days=90)
 
 
 @dataclass(frozen=True)
 class EntryAuthor:
-    """Who enters something, with which run, on which day (Asia/Tokyo). ``again_same``: an identical earlier entry is no mistake."""
+    """The user of an entry, the run and the day (Asia/Tokyo). ``again_same``: an identical earlier entry is no mistake."""
 
     person: str
     execution_id: str | None
@@ -46,9 +46,9 @@ class EntryAuthor:
 
 
 def lock_entries(connection: psycopg.Connection, *, is_shared: bool = False) -> None:
-    """Let no other transaction enter or approve anything for the transaction's tenants before it ends.
+    """Lock the entries and approvals of the transaction's tenants until it ends.
 
-    ``is_shared``: this one only reads the entries, so others may do so at the same time.
+    ``is_shared``: this transaction only reads entries, so others may do so at the same time.
     """
     _SQL.execute(connection, "lock_tenants", lock=_ENTRIES_LOCK, is_shared=is_shared)
 
@@ -56,7 +56,7 @@ def lock_entries(connection: psycopg.Connection, *, is_shared: bool = False) -> 
 def require_new_line(
     connection: psycopg.Connection, tenant_id: str, line: ExtraCharge, entry: EntryAuthor
 ) -> None:
-    """:raises BillingError: another run has entered the same line (month, text and amount) within 90 days."""
+    """Check for duplicates. :raises BillingError: another run entered the same line (month, text and amount) within 90 days."""
     if entry.again_same:
         return
     month = Period.month_of(line.charged_on)
@@ -83,7 +83,7 @@ def require_new_line(
 def require_new_credit(
     connection: psycopg.Connection, tenant_id: str, credit: Invoice, reason: str, entry: EntryAuthor
 ) -> None:
-    """:raises BillingError: another run has entered the same credit (month, reason and total) within 90 days."""
+    """Check for duplicates. :raises BillingError: another run entered the same credit (month, reason and total) within 90 days."""
     if entry.again_same:
         return
     found = _SQL.rows(
@@ -107,7 +107,7 @@ def require_new_credit(
 def excess(
     connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str, *texts: str
 ) -> str | None:
-    """Why the newest entry of the person for the month waits, or None. ``texts``: what the customer reads of it (``excess_reason``)."""
+    """Why the user's newest entry for the month waits, or None. ``texts``: its texts for the customer (``excess_reason``)."""
     entered = _SQL.rows(
         connection,
         "entered_yen",
@@ -122,7 +122,7 @@ def excess(
 def wait_reason(
     connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str, *texts: str
 ) -> str:
-    """Why an entry of the person waits. ``texts`` as ``excess``."""
+    """Why an entry of the user waits. ``texts`` as in ``excess``."""
     reason = excess_reason(terms.settings, person, texts, None, _recurring(connection, tenant_id))
     assert reason is not None, "an entry without yen waits"
     return reason
@@ -136,9 +136,8 @@ def withdraw_entries(
     execution_id: str,
     person: str = "",
 ) -> list[dict[str, Any]]:
-    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: credit notes and write-offs by the id of the invoice,
-    and a line even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries
-    change.
+    """Withdraw waiting entries (``second_person.WAITING_KINDS``) of any author: credit notes and write-offs by the id of the invoice, and
+    lines even if they do not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction holds their locks.
     """
     values = {"reason": reason, "execution_id": execution_id, "person": person}
     return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)
@@ -152,8 +151,8 @@ def approver_of_month(
     *,
     only_lines: bool = False,
 ) -> str:
-    """The name of who approves what waits in a tenant's month (``Approver.name_for``). It is about the sum of all that this person has
-    entered, without signs. The transaction holds the locks of entries.
+    """The approver's name for waiting entries of a tenant's month (``Approver.name_for``). It is about the sum of this user's entries,
+    without signs. The transaction holds the locks of entries.
     """
     rows = _SQL.rows(
         connection,
@@ -175,10 +174,11 @@ def approver_of_month(
 def confirmations(
     platform: psycopg.Connection, request_id: str, month: Period, lines: Iterable[str]
 ) -> dict[str, dict[str, Any]]:
-    """What an answer's ``lines`` confirm, by the id of a tenant with own lines: ``named`` and ``typed`` of ``Approver``. As
+    """The confirmations in an answer's ``lines``, by the id of a tenant with own lines: ``named`` and ``typed`` of ``Approver``. Acts as
     ``batch_platform``.
 
-    A line is ``code=amount``, or ``id=amount`` if codes are equal. An amount alone counts if one tenant of the whole request has own lines.
+    A line is ``code=amount``, or ``id=amount`` if codes are equal. An amount alone counts if only one tenant of the request has own
+    lines.
     """
     own = _SQL.rows(
         platform,
@@ -202,21 +202,21 @@ def confirmations(
 
 
 def credit_text(row: Mapping[str, Any]) -> str:
-    """A credit note in one line: reason, amount, and who entered it."""
+    """A credit note in one line: reason, amount, and author."""
     return f"「{row['credit_reason']}」{-row['total']:,f} {row['currency']}（登録者 {row['entered_by']}）"
 
 
 def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime | None:
-    """When a run was first opened, however often it was cleared. None: there is no such run.
+    """The time at which a run was first opened, regardless of later clears; None if there is no such run.
 
-    Its person approves only what was entered before. Who clears it later is not known.
+    Its user approves only earlier entries, because later clears have an unknown user.
     """
     opened: datetime | None = _SQL.row(connection, "first_opened", execution_id=execution_id)[0]
     return opened
 
 
 def old_entries(platform: psycopg.Connection, before: datetime) -> list[dict[str, Any]]:
-    """How many entries of each kind were entered before this time (aware) and still wait, and the oldest time. As ``batch_platform``."""
+    """The number of entries of each kind from before this time (aware) that still wait, and the oldest time. Acts as ``batch_platform``."""
     return _SQL.rows(platform, "old_entries", before=before)
 
 

@@ -1,4 +1,4 @@
-"""One-off lines (``batch.extra_charge``): lines that a user enters, and lines that carry a difference into a later month."""
+"""One-off lines (``batch.extra_charge``): users' lines, and lines that carry a difference into a later month."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The remark about a line that its own run has entered and somebody has removed since.
+# The warning about a line that its own run entered and a user has removed since.
 REMOVED = "取り消し済みのため、登録していません"
 
 
@@ -44,13 +44,13 @@ def enter_line(
     line: ExtraCharge,
     entry: EntryAuthor,
 ) -> tuple[str, ...]:
-    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, its month is closed,
-    or (``REMOVED``) it is not entered again.
+    """Enter a line for the month of its date. Returns warnings: it waits for another user's approval, its month is closed, or
+    (``REMOVED``) it is not entered again.
 
-    A line of a closed month is billed with 「請求のやり直し（新番号）」. A second attempt of the same run changes nothing.
+    A line of a closed month is billed with 「請求のやり直し（新番号）」. A retry changes nothing.
 
-    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, another run
-        has entered the same line, or the customer cannot read it.
+    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, another
+        run has entered the same line, or the customer cannot read it.
     """
     month = Period.month_of(line.charged_on)
     final = _final_months(connection, tenant_id, month.start)
@@ -98,9 +98,9 @@ def remove_line(
     removed_by: str,
     execution_id: str,
 ) -> ExtraCharge:
-    """Remove the line with this description or id, and on this day if one is given. Returns the line.
+    """Remove the line with this description or id, and on this day if given. Returns the line.
 
-    A second attempt of the same run returns the line that the first attempt removed.
+    A retry returns the same line.
     :raises BillingError: there is no such line, there are several, or a final invoice has it.
     """
     for row in _SQL.rows(connection, "removed_lines", tenant_id=tenant_id, execution_id=execution_id):
@@ -130,7 +130,7 @@ def remove_line(
 
 
 def approve_lines(connection: psycopg.Connection, lines: Iterable[ExtraCharge], approved_by: str) -> None:
-    """Record who has approved the draft that contains the lines. A line that was approved before stays as it is."""
+    """Record the approver of the draft with these lines. Lines that were approved before do not change."""
     ids = [line.extra_charge_id for line in lines]
     if ids:
         _SQL.execute(connection, "approve_lines", extra_charge_ids=ids, approved_by=approved_by)
@@ -145,7 +145,7 @@ def approve_others_lines(
     approver: str,
     entered_before: datetime | None,
 ) -> list[str]:
-    """Approve the month's waiting lines of other people, of a draft that a line of the approver's own still holds. Returns remarks."""
+    """Approve other users' waiting lines of the month, of a draft that the approver's own line still holds. Returns warnings."""
     rows = _SQL.rows(
         connection,
         "approve_others_lines",
@@ -171,11 +171,11 @@ def carry_difference(
     entered_by: str,
     execution_id: str | None,
 ) -> list[ExtraCharge]:
-    """Carry the difference of a final month into the next month that is not final: one line per tax category. Returns the lines.
+    """Carry the difference of a final month into the next open month: one line per tax category. Returns the lines.
 
-    A second attempt of the same run returns the lines that the first attempt entered. Two concurrent runs carry the difference only once.
-    :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, the prices of the
-        two months differ in whether they include tax, or a tax rate of the two months differs.
+    A retry returns the same lines. Two concurrent runs carry the difference only once.
+    :raises BillingError: there is no difference, the invoice has credit notes, the month can no longer be priced, or the two months
+        differ in a tax rate or in whether prices include tax.
     """
     _SQL.execute(connection, "lock_month", tenant_id=tenant_id, period_start=period.start)
     entered = _SQL.rows(connection, "lines_of_execution", tenant_id=tenant_id, execution_id=execution_id)
@@ -230,7 +230,7 @@ def _require_carriable(difference: Difference) -> None:
             "NOT_PRICEABLE", f"{number}の月を計算し直せません。{difference.problem.rstrip('。')}"
         )
     if difference.returned:
-        # Only the accountant knows whether a credit note was for this difference or for something else.
+        # Only the accountant knows whether a credit note was for this difference.
         raise BillingError(
             "HAS_CREDITS",
             f"{number}には返還があり、差額のどこまでが返還済みか決められません（{difference.sentence()}）。"
@@ -239,7 +239,7 @@ def _require_carriable(difference: Difference) -> None:
 
 
 def _line(content: dict[str, Any]) -> ExtraCharge:
-    """A removed line. It is not validated, so a line with impossible numbers can be removed."""
+    """A removed line. It is not validated, so that lines with impossible numbers can be removed."""
     return ExtraCharge.model_construct(
         **{name: content[name] for name in ExtraCharge.model_fields}
         | {"charged_on": date.fromisoformat(content["charged_on"])}
@@ -303,7 +303,6 @@ class _FinalMonth(NamedTuple):
 
 
 def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, _FinalMonth]:
-    """The months from ``since`` on that no run bills."""
     rows = _SQL.execute(connection, "final_months", tenant_id=tenant_id, since=since)
     return {month: _FinalMonth(number, is_closed) for month, number, is_closed in rows}
 

@@ -1,4 +1,4 @@
-"""Finalising: gives invoices their number, their dates and the day of their booking, and writes the application's rows."""
+"""Finalising: gives invoices their number, dates and booking day, and writes the application's rows."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The constraint name of batch.guard_invoice for an invoice of a closed month without a reason to bill it again.
+# batch.guard_invoice's constraint for an invoice of a closed month without a reason to bill it again.
 _STAYS_CLOSED_CONSTRAINT = "closed_month_stays_closed"
 
 
 @dataclass(frozen=True)
 class FinalDocument:
-    """What a tenant's draft gets when it is final. ``leaves_on``: the day on which its letter leaves; None: it has no letter.
+    """The final values of a tenant's draft. ``leaves_on``: the day on which its e-mail is sent; None: there is no e-mail.
 
-    ``approved_by``: who approved it, if it was held.
+    ``approved_by``: the approver, if it was held.
     """
 
     tenant_id: str
@@ -37,11 +37,12 @@ class FinalDocument:
 def finalize(
     connection: psycopg.Connection, terms: Terms, documents: Mapping[str, FinalDocument]
 ) -> dict[str, str | None]:
-    """Finalise drafts, by invoice id, at most one per tenant; returns numbers by invoice id. A total of 0 gets no number.
+    """Finalise drafts by invoice id, at most one per tenant. Returns numbers by invoice id; a total of 0 gets no number.
 
-    The numbers follow the order of the tenants' ids. The transaction locks the month's counter until it ends. A document whose accounting
-    month is handed over is booked on the first open day.
-    :raises BillingError: the terms are a sample, or the demo's in another database, or a tenant's month was closed after it was read.
+    The numbers follow the order of the tenants' ids. The transaction locks the month's counter until it ends. A document of a closed
+    accounting month is booked on the first open day.
+    :raises BillingError: the terms are a sample, or the demo's in another database, or a tenant's month was closed after it was
+        read.
     :raises ValueError: two documents are of one tenant.
     """
     if not documents:
@@ -59,7 +60,7 @@ def finalize(
         raise ValueError(f"two documents of one tenant: {tenant_ids}")
     _SQL.execute(connection, "choose_joins", others="off")
     try:
-        # One statement: PostgreSQL reads the table's many constraints for each.
+        # One statement, because PostgreSQL reads the table's many constraints for each.
         rows = _SQL.execute(
             connection,
             "finalize_invoices",

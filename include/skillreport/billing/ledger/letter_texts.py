@@ -1,4 +1,4 @@
-"""The texts of the letters about invoices, credit notes, voids and overdue invoices, in the language of the document. Pure."""
+"""The texts of the e-mails about invoices, credit notes, voids and overdue invoices, in the document's language. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PdfDelivery = Literal["attachment", "link", "none"]
 
 @dataclass(frozen=True)
 class LetterTexts:
-    """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached.
+    """An e-mail. With a file, it ends with one of the last two texts, depending on whether the file can be attached.
 
-    These texts then have the signature, so that it comes last.
+    These texts contain the signature, so that it comes last.
     """
 
     subject: str
@@ -44,11 +44,11 @@ def document_letter(
     open_amount: Decimal | None = None,
     original_due_on: date | None = None,
 ) -> LetterTexts:
-    """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
+    """The e-mail about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
-    ``is_original_unsent``: the customer has received no letter about the invoice that the document cancels or replaces.
-    ``open_amount``: what is left to pay of a corrected invoice, in its currency.
-    ``original_due_on``: when the invoice of a credit note is due (Asia/Tokyo). Needed if something is left of it.
+    ``is_original_unsent``: the customer received no e-mail about the invoice that the document cancels or replaces. ``open_amount``:
+    the open amount of a corrected invoice, in its currency. ``original_due_on``: the due date of a credit note's invoice (Asia/Tokyo).
+    Required if something is left of it.
     """
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
@@ -62,7 +62,7 @@ def document_letter(
     parts = [_beginning(texts, kind, values)]
     if open_amount not in (None, document.total):
         open_text = NOTATIONS[document.language].money(max(open_amount, Decimal(0)), document.currency)
-        # The letter waits for a second person, and the customer may pay in the meantime.
+        # The e-mail waits for a second user, and the customer may pay in the meantime.
         parts.append(texts["left_to_pay"].format(open=open_text, **values))
     if kind == "credit":
         parts.append(_about_original(document, values, original_due_on, is_unsent=is_original_unsent))
@@ -77,7 +77,7 @@ def document_letter(
 
 
 def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
-    """The letter about a void invoice that no other invoice has replaced yet."""
+    """The e-mail about a void invoice that no other invoice has replaced yet."""
     texts = _TEXTS[invoice.language]
     values = _values(invoice) | {"reason": reason}
     body = "\n".join([_beginning(texts, "void", values), texts["signature"].format(**values)])
@@ -87,7 +87,7 @@ def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
 def recipient_letter(
     issuer: Issuer, language: Language, name: str, honorific: Honorific = "御中"
 ) -> LetterTexts:
-    """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
+    """The e-mail to an address that no longer gets e-mails of the customer ``name``. It does not name the new recipients."""
     texts = _TEXTS[language]
     values = _issuer_values(issuer) | {"recipient": addressed(name, honorific, language)}
     body = "\n".join([_beginning(texts, "recipient", values), texts["signature"].format(**values)])
@@ -97,9 +97,9 @@ def recipient_letter(
 def reminder_letter(
     invoice: Invoice, open_amount: Decimal, delivery: PdfDelivery, link: str, *, is_repeated: bool
 ) -> LetterTexts:
-    """The letter about an invoice that is overdue. ``open_amount`` is what is left to pay, in the invoice's currency.
+    """The e-mail about an overdue invoice. ``open_amount`` is the open amount, in the invoice's currency.
 
-    ``is_repeated``: an earlier reminder had no effect. The others are as in ``document_letter``.
+    ``is_repeated``: an earlier reminder had no effect. The other arguments are as in ``document_letter``.
     """
     texts = _TEXTS[invoice.language]
     kind = "second_reminder" if is_repeated else "reminder"
@@ -108,14 +108,12 @@ def reminder_letter(
 
 
 def _beginning(texts: Mapping[str, str], kind: str, values: Mapping[str, str]) -> str:
-    """The greeting and the text of a kind of letter."""
     return texts["greeting"].format(**values) + texts[f"{kind}_body"].format(**values)
 
 
 def _about_original(
     credit: Invoice, values: Mapping[str, str], due_on: date | None, *, is_unsent: bool
 ) -> str:
-    """What the customer does about the invoice that a credit note lowers or cancels."""
     texts = _TEXTS[credit.language]
     if not credit.remaining_total:
         return texts["unsent" if is_unsent else "cancelled"].format(**values)
@@ -131,9 +129,9 @@ def _with_file(
     delivery: PdfDelivery,
     link: str,
 ) -> LetterTexts:
-    """The letter with these parts, and with the text about its PDF.
+    """The e-mail with these parts, and with the text about its PDF.
 
-    No letter has a bank account: a recipient who is used to one would believe a forged letter. It names the document that has it.
+    E-mails name no bank account, so that recipients do not trust a forgery. They name the document with it.
     """
     texts = _TEXTS[document.language]
     subject, signature = texts[f"{kind}_subject"].format(**values), texts["signature"].format(**values)

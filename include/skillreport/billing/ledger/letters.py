@@ -1,8 +1,7 @@
-"""The e-mails to a tenant's billing contact about invoices, credit notes and voids, and their files.
+"""Letters: the e-mails to a tenant's billing contact about invoices, credit notes and voids, with their files.
 
-A letter is a row of ``HIS_NotificationLog``, written in the transaction of its document; BATCH-019-01 sends it. If an invoice is voided or
-credited while its letter waits, the letter is withdrawn. Then no letter about the void is sent, and the letter about the credit note says
-so.
+A letter is a row of ``HIS_NotificationLog``, written in its document's transaction; BATCH-019-01 sends it. If an invoice is voided or
+credited while its letter waits, the letter is withdrawn. A void then has no letter, and the credit note's letter says so.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ from include.skillreport.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
+# The kinds of letters, by the prefix of their id. All others are about an invoice or a credit note.
 _KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER, "recipient-": RECIPIENT_CHANGED}
 
 
-# A row of a letter for ``insert_letters``. Without copies and a file, only the first five have values.
+# A letter's row for ``insert_letters``. Without copies and a file, only the first five columns have values.
 _COLUMNS = (
     "notification_id",
     "tenant_id",
@@ -78,13 +77,13 @@ def queue_letters(
     open_amount: Decimal | None = None,
     original_due_on: date | None = None,
 ) -> None:
-    """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
+    """Queue the letter of each invoice and credit note, by invoice id, if its contact has an address. The PDF is included if it is
+    attached.
 
-    BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo), or with its next run if that is later.
-    ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn. The letter about an invoice
-    does not name a void invoice whose letter was withdrawn.
-    ``open_amount``: the letter is about a corrected invoice, of which this is left to pay.
-    ``original_due_on``: the letter is about a credit note, whose invoice is due on this day.
+    BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo), or later with its next run. ``is_original_unsent``: the letters are
+    about credit notes whose invoices' letters were withdrawn. A letter about an invoice does not name a void invoice whose letter was
+    withdrawn. ``open_amount``: the letter is about a corrected invoice with this open amount. ``original_due_on``: the letter is about
+    a credit note whose invoice has this due date.
     """
     letters = []
     unsent = _unsent_replaced(connection, documents.values())
@@ -109,7 +108,6 @@ def queue_letters(
 
 
 def _unsent_replaced(connection: psycopg.Connection, documents: Iterable[Invoice]) -> set[str]:
-    """The numbers of the void invoices that these replace and whose letters never left."""
     numbers = [document.replaces.number for document in documents if document.replaces]
     if not numbers:
         return set()
@@ -136,7 +134,7 @@ def queue_void_letters(
 
 
 def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> set[str]:
-    """Withdraw the letters that are not sent yet, also about corrected documents. Returns the ids of the invoices without another letter.
+    """Withdraw the unsent letters, including those about corrected documents. Returns the ids of the invoices without another letter.
 
     The customer may have received the letters about all other invoices.
     """
@@ -151,14 +149,14 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
 
 
 def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[str, bool]:
-    """Withdraw these letters and their copies unless they have left. Returns for each withdrawn letter whether an attempt to send it may
-    have arrived nevertheless, or a copy has left.
+    """Withdraw these letters and their copies unless they were sent. Returns for each withdrawn letter True if an attempt may have
+    arrived, or a copy was sent.
     """
     letter_of = {each: each for each in letter_ids}
     copies = _SQL.rows(connection, "letter_copies", letter_ids=list(letter_of))
     letter_of |= {row["notification_id"]: row["letter_id"] for row in copies}
     letters = {"notification_ids": list(letter_of)}
-    # The next statement sees what a sender has claimed before this one.
+    # The next statement sees messages that a sender claimed before this one.
     known = _SQL.column(connection, "lock_letters", **letters)
     withdrawn = {
         row["id"]: row["may_have_arrived"] for row in _SQL.rows(connection, "withdraw_letters", **letters)
@@ -171,7 +169,7 @@ def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[
 
 @dataclass(frozen=True)
 class LetterDecision:
-    """Who decides with which run, and why, to stop a letter or to send it."""
+    """A decision to stop or send a letter: user, run, and reason."""
 
     person: str
     execution_id: str
@@ -181,16 +179,16 @@ class LetterDecision:
 def stop_letter(
     connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision
 ) -> tuple[str, ...]:
-    """Stop the letter of an invoice before it leaves; returns remarks. A void then leaves no trace at the customer.
+    """Stop an invoice's letter before it is sent. Returns warnings. The customer then sees nothing of a void.
 
-    :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
+    :raises BillingError: the invoice has no letter, is void or credited, or its letter was sent.
     """
     # A concurrent correction has replaced the letter.
     stored = lock_invoice(connection, stored)
     require(Act.STOP_LETTER, stored.state)
     _require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
-    # The caller commits although the stop is refused. The copies of a letter that has left are sent too.
+    # The caller commits even if the stop is rejected. The copies of a sent letter are sent, too.
     with connection.transaction():
         withdrawn = withdraw(connection, [newest])
         if not withdrawn:
@@ -215,11 +213,11 @@ def send_letter(
     today: date,
     accepts_near_due: bool,
 ) -> bool:
-    """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
+    """Release an invoice's letter for the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    It goes to the present contact. Returns False if a correction waited that has no letter: it does not wait any more.
-    :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or somebody else must
-        send a correction. Or fewer days are left until an unpaid invoice is due than when it was issued and than ``due_least_days``, and
+    It goes to the present contact. Returns False if a waiting correction has no letter; it then no longer waits.
+    :raises BillingError: the invoice has no letter, is void or credited, its letter was sent, or there is no contact. Or another
+        user must send a correction. Or an unpaid invoice is due sooner than at its issue and than ``due_least_days``, and
         ``accepts_near_due`` is not set.
     """
     # A concurrent void has withdrawn the letter.
@@ -255,9 +253,9 @@ def send_letter(
 def _waits_for(
     connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision, setting: SecondPerson
 ) -> bool:
-    """Whether corrections wait, which the person has seen.
+    """True if corrections wait that the user has seen.
 
-    :raises BillingError: somebody has made one since the run was first opened. A run that is cleared has the person of its first opening.
+    :raises BillingError: one was made since the run was first opened. A cleared run keeps the user of its first opening.
     """
     waiting = _SQL.rows(connection, "waiting_corrections", invoice_id=stored.invoice_id)
     for row in waiting:
@@ -273,8 +271,8 @@ def _waits_for(
 def _release(
     connection: psycopg.Connection, tenant_id: str, letter: str, contact: BillingContact, today: date
 ) -> list[str]:
-    """Let the letter leave with copies to the present addresses; returns the ids of those that had not left."""
-    # Withdraws the copies to addresses that the contact does not have any more.
+    """Release the letter with copies to the present addresses. Returns the ids of the unsent ones."""
+    # Withdraws the copies to former addresses.
     with connection.transaction():
         if letter not in withdraw(connection, [letter]):
             return []
@@ -309,7 +307,6 @@ def _decide(
 
 
 def _require_letter(stored: StoredInvoice) -> date:
-    """The planned day of the invoice's letter. :raises BillingError: it has none."""
     if stored.leaves_on is None:
         raise BillingError(
             "NO_LETTER", f"{invoice_label(stored.invoice.number)}には、請求先に送る通知がありません"
@@ -345,8 +342,8 @@ def letter_rows(
     size: int | None = None,
     largest: int = 0,
 ) -> list[dict[str, Any]]:
-    """A letter and its copies for ``insert_letters``. A letter with a PDF waits until it is written, unless its hash and its size in bytes
-    are known. It is then attached if it has at most ``largest`` bytes. The copies have the letter's file.
+    """A letter and its copies for ``insert_letters``. A letter with a PDF waits for the file, unless its hash and size in bytes are
+    known. Up to ``largest`` bytes, the file is attached.
     """
     kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
     rows = [
@@ -368,7 +365,7 @@ def letter_rows(
 
 
 def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {}) -> list[dict[str, Any]]:
-    """The ids and addresses of a letter and its copies, without those that are ``sent``: their places, by address in lower case.
+    """The ids and addresses of a letter and its copies, except ``sent`` ones: their places, by address in lower case.
 
     Only a letter with copies has ``letter_id``, ``place`` and ``kind``.
     """
@@ -387,7 +384,7 @@ def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {
 def plain_letter_row(
     notification_id: str, tenant_id: str, address: str, letter: LetterTexts
 ) -> dict[str, Any]:
-    """A letter without a file for ``insert_letters``, to one address."""
+    """A letter without a file to one address, for ``insert_letters``."""
     return {
         "notification_id": notification_id,
         "tenant_id": tenant_id,

@@ -1,4 +1,4 @@
-"""Reminders of overdue invoices: letters like those of ``letters``, and the stop list."""
+"""Reminders of overdue invoices: e-mails as in ``letters``, and the stop list."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class Reminder:
-    """A reminder for BATCH-019-01, which queued it and sends it. ``problem``: why it cannot be sent, as an operator's remark.
+    """A reminder that BATCH-019-01 queued and sends. ``problem``: why it cannot be sent, as a warning for operators.
 
-    ``destinations`` are the addresses of the letter and its copies, by their ids. ``remark`` is about addresses that get none.
+    ``destinations`` are the addresses of the e-mail and its copies, by their ids. ``remark`` is about invalid addresses.
     """
 
     tenant_id: str
@@ -42,7 +42,7 @@ class Reminder:
 
 
 def former_debtors(platform: psycopg.Connection, terms: Terms, today: date) -> list[str]:
-    """The ids of tenants that are no longer active and have an overdue invoice. As ``batch_platform``."""
+    """The ids of inactive tenants with an overdue invoice. Acts as ``batch_platform``."""
     if not _sends_reminders(terms):
         return []
     first, last = due_dates_to_remind(today, terms.settings.reminder_days)
@@ -53,13 +53,13 @@ def queue_reminders(
     connection: psycopg.Connection, terms: Terms, today: date, execution_id: str
 ) -> list[Reminder]:
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
-    A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
+    There is none about a rest that may be the bank's fee (``fee_tolerance``).
 
-    If the tenant's overpaid invoices of the same currency cover an invoice, if its letter is stopped, or if a transfer that waits for a
-    confirmation may have paid it (``reminder_holds``), it gets a problem instead of a reminder.
+    An invoice gets a problem instead if the tenant's overpaid invoices of the same currency cover it, its e-mail is stopped, or an
+    unconfirmed transfer may have paid it (``reminder_holds``).
 
-    With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
-    so that a concurrent payment either prevents its reminder or withdraws it.
+    With sample terms, or without a payment source, none is queued. The invoices stay locked, so that a concurrent payment either
+    prevents its reminder or withdraws it.
     """
     if not _sends_reminders(terms):
         return []
@@ -76,7 +76,7 @@ def queue_reminders(
     contacts = load_contacts(connection)
     balances = {(row["tenant_id"], row["currency"]): row for row in _SQL.rows(connection, "credit_balances")}
     reminders = []
-    # Read after the lock, to include concurrent changes of other transactions.
+    # Read after the lock, to include concurrent changes.
     for row in _SQL.rows(connection, "load_overdue", invoice_ids=overdue, today=today):
         days = due_reminder(row["due_on"], today, terms.settings.reminder_days, row["queued_days"])
         balance = balances.get((row["tenant_id"], row["currency"]))
@@ -105,7 +105,7 @@ def queue_reminders(
 
 
 def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:
-    """Withdraw the reminders of these invoices that are not sent yet. They are not queued again."""
+    """Withdraw the unsent reminders of these invoices. They are not queued again."""
     notification_ids = _SQL.column(connection, "reminder_ids", invoice_ids=list(invoice_ids))
     if notification_ids:
         withdraw(connection, notification_ids)
@@ -114,7 +114,7 @@ def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str
 def stop_reminders(
     connection: psycopg.Connection, tenant_id: str, invoice_id: str | None, reason: str, entered_by: str
 ) -> bool:
-    """Send no more reminders of the invoice, or with None of any invoice of the tenant. Returns whether the entry is new."""
+    """Stop the reminders of the invoice; None: of all the tenant's invoices. Returns True if the entry is new."""
     invoice_ids = _SQL.column(connection, "lock_open_invoices", tenant_id=tenant_id, invoice_id=invoice_id)
     stopped = _SQL.execute(
         connection,
@@ -129,7 +129,7 @@ def stop_reminders(
 
 
 def allow_reminders(connection: psycopg.Connection, tenant_id: str, invoice_id: str | None) -> bool:
-    """Remove an entry of ``stop_reminders``. Returns whether there was one."""
+    """Remove an entry of ``stop_reminders``. Returns True if there was one."""
     return bool(_SQL.column(connection, "delete_stop", tenant_id=tenant_id, invoice_id=invoice_id))
 
 

@@ -1,7 +1,7 @@
 """Payments and refunds in the database: each is recorded once, and can be reversed or moved.
 
-If the payments and credit notes of an invoice reach its total, the application's row becomes PAID. Payments lock the invoice, as voids and
-credit notes do. Functions run in the caller's transaction, in the context of its tenants, unless they say otherwise.
+If an invoice's payments and credit notes reach its total, the application's row becomes PAID. Payments lock the invoice, as voids and
+credit notes do. Functions run in the caller's tenant transaction, unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The first key of the advisory locks of tenants, unique among this product's locks. Taken after the lock of a hand-over and before those
-# of invoices.
+# The first key of the tenants' advisory locks, unique among this product's locks. Lock order: after the lock against closing a month,
+# before invoices.
 _PAYMENTS_LOCK = 180205
 
 
 def find_payables(connection: psycopg.Connection, numbers: Iterable[str]) -> dict[str, Payable]:
     """The documents with these numbers, by number: of the transaction's tenants, or as ``batch_platform`` of all."""
     rows = _SQL.rows(connection, "find_payable", numbers=list(numbers))
-    # A draft has no number, so a document that is found has a date.
+    # Drafts have no number, so a found document has a date.
     return {row["number"]: Payable(**row) for row in rows}
 
 
 def find_recorded(
     connection: psycopg.Connection, payments: Iterable[Payment]
 ) -> dict[tuple[str, str], Payment]:
-    """The recorded payments with the references of these, including reversed ones, by number and reference. As ``find_payables``."""
+    """The recorded payments with these payments' references, including reversed ones, by number and reference. As ``find_payables``."""
     references = [payment.reference for payment in payments]
     rows = _SQL.rows(
         connection, "find_payments", payment_references=references, tenant_id=None, period_start=None
@@ -66,12 +66,12 @@ def find_recorded(
 
 
 def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> list[str]:
-    """The ids of tenants that are no longer active and have a numbered invoice of the month. As ``batch_platform``."""
+    """The ids of inactive tenants with a numbered invoice of the month. Acts as ``batch_platform``."""
     return _SQL.column(platform, "former_invoiced_tenants", period_start=period.start)
 
 
 def vanished_payers(platform: psycopg.Connection) -> list[tuple[str, str, str]]:
-    """Id, code and name of tenants that have an invoice and that the application has deleted from its table. As ``batch_platform``."""
+    """Id, code and name of deleted tenants with an invoice. Acts as ``batch_platform``."""
     return _SQL.execute(platform, "vanished_payers").fetchall()
 
 
@@ -85,7 +85,7 @@ def record_payments(
     execution_id: str,
     application_pays: bool = False,
 ) -> list[RecordedPayment]:
-    """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
+    """Record payments of the transaction's tenants, in order. A reference that the invoice already has changes nothing.
 
     ``application_pays``: the application is the source of payments (``payment_source: host``).
     :raises RepeatedPaymentError: the tenant has a payment of the same amount (``require_other``). :raises BillingError: a payment is
@@ -98,7 +98,7 @@ def record_payments(
     require_other(connection, payments, payables)
     if application_pays:
         _require_unpaid_in_application(connection, payments)
-    # The day of a transfer is the bank's, also before the invoice.
+    # A transfer's day is the bank's, even before the invoice.
     accepted = [
         require_payable(payment, payables.get(payment.number))
         if source == "bank"
@@ -134,7 +134,7 @@ def record_refund(
     entered_by: str,
     execution_id: str,
 ) -> RecordedPayment:
-    """Record a refund of an overpaid invoice. If the reference is already recorded for the invoice, nothing changes.
+    """Record a refund of an overpaid invoice. A reference that the invoice already has changes nothing.
 
     :raises BillingError: the refund is impossible (``require_acceptable``), exceeds the overpaid amount, or its reference belongs to
         another payment.
@@ -153,7 +153,7 @@ def record_refund(
 
 
 def overpaid_invoices(connection: psycopg.Connection, tenant_id: str, period: Period) -> list[str]:
-    """The numbers of the tenant's invoices of the month that are overpaid, including credited ones."""
+    """The numbers of the tenant's overpaid invoices of the month, including credited ones."""
     return _SQL.column(connection, "overpaid_of_month", tenant_id=tenant_id, period_start=period.start)
 
 
@@ -176,11 +176,11 @@ def reverse_payment(
     reversed_by: str,
     execution_id: str,
 ) -> RecordedPayment:
-    """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
+    """Reverse the payment or refund of the tenant's month with this reference. A retry changes nothing.
 
     ``number`` selects the invoice if several of the month have the reference.
-    :raises BillingError: there is no such payment, there are several, another run has reversed it, its money was refunded, or it is the
-        application's, which still marks the invoice as PAID.
+    :raises BillingError: there is no such payment, there are several, another run has reversed it, its money was refunded, or the
+        application still marks the invoice as PAID by its own payment.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
     if (
@@ -215,8 +215,8 @@ def move_payment(
 ) -> tuple[RecordedPayment, RecordedPayment]:
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    Of a part of it (``amount``) the rest is recorded again for its invoice, as ``reference-2``. Day, method and reference stay the same. A
-    second attempt of the same run changes nothing. ``application_pays``: as ``record_payments``.
+    With ``amount``, only this part moves, and the rest is recorded again as ``reference-2``. Day, method and reference stay. A retry
+    changes nothing. ``application_pays``: as in ``record_payments``.
     :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
         application's own payment may be moved.
     """
@@ -253,7 +253,7 @@ def move_payment(
 
 
 def lock_payments(connection: psycopg.Connection, *, is_shared: bool) -> None:
-    """Close no month, and let nobody enter a payment of the transaction's tenants. Before the locks of invoices and payments.
+    """Lock the months against closing, and the payments of the transaction's tenants. Lock order: before invoices and payments.
 
     ``is_shared``: others may record transfers meanwhile.
     """
@@ -262,13 +262,12 @@ def lock_payments(connection: psycopg.Connection, *, is_shared: bool) -> None:
 
 
 def _lock(connection: psycopg.Connection, numbers: Iterable[str], *, is_shared: bool = False) -> None:
-    """Lock the invoices, after ``lock_payments``."""
     lock_payments(connection, is_shared=is_shared)
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
-    """Whether the recorded payment with this reference is reversed. :raises BillingError: it is another payment."""
+    """True if the recorded payment with this reference is reversed. :raises BillingError: it is another payment."""
     rows = _SQL.rows(
         connection,
         "find_payments",
@@ -294,7 +293,7 @@ def _payment_of_month(
     known = _payments_of_month(connection, tenant_id, period, reference, number)
     numbers = [row["number"] for row in known]
     _lock(connection, [*numbers, *([target] if target else [])])
-    # Read again: another run may have reversed it before this run got the lock.
+    # Read again, because another run may have reversed it before this run got the lock.
     rows = _payments_of_month(connection, tenant_id, period, reference, number)
     if not rows:
         raise BillingError(
@@ -334,7 +333,7 @@ def _payments_of_month(
 
 
 def _rest_of(connection: psycopg.Connection, payment: Payment) -> Payment:
-    """The payment with the next reference that its invoice does not have: a reversed payment keeps its own."""
+    """The payment with the invoice's next unused reference, because a reversed payment keeps its own."""
     taken = _SQL.column(connection, "references_of", number=payment.number)
     names = (f"{payment.reference}-{count}" for count in range(2, len(taken) + 3))
     return replace(payment, reference=next(name for name in names if name not in taken))
@@ -365,7 +364,7 @@ def take_back_payment(
 
 
 def _require_unpaid_in_application(connection: psycopg.Connection, payments: Sequence[Payment]) -> None:
-    """Check the payments that are not recorded yet. :raises BillingError: the application has its own payment of an invoice."""
+    """Check the new payments. :raises BillingError: the application has its own payment of an invoice."""
     numbers = [payment.number for payment in payments]
     paid = set(_SQL.column(connection, "paid_in_application", numbers=numbers))
     known = find_recorded(connection, payments) if paid else {}
@@ -376,8 +375,6 @@ def _require_unpaid_in_application(connection: psycopg.Connection, payments: Seq
 
 @dataclass(frozen=True)
 class _PaymentOrigin:
-    """The origin of a payment's entry."""
-
     source: Literal["operation", "file", "bank"]
     reason: str | None
     entered_by: str
@@ -387,11 +384,11 @@ class _PaymentOrigin:
 def _insert(
     connection: psycopg.Connection, payments: Sequence[tuple[Payable, Payment]], entry: _PaymentOrigin
 ) -> list[bool]:
-    """Insert payments, and the recoveries of write-offs by them; returns of each whether it is new. The caller has locked the invoices."""
+    """Insert payments, and the recoveries of write-offs by them. Returns True for each new one. The caller has locked the invoices."""
     are_new = [False] * len(payments)
     left = list(range(len(payments)))
     while left:
-        # Those of one invoice one after the other, because each recovers what is left of a write-off.
+        # One by one per invoice, because each recovers what is left of a write-off.
         places = {payments[place][0].invoice_id: place for place in reversed(left)}
         rows = [_row(connection, invoice_id, payments[place][1]) for invoice_id, place in places.items()]
         for row in _SQL.rows(connection, "insert_payments", payments=Jsonb(rows), **asdict(entry)):

@@ -1,4 +1,4 @@
-"""Rows of ``batch.adjustment``, and the recovery of a write-off: a payment of what was written off gives it back to the receivable.
+"""Rows of ``batch.adjustment``, and the recovery of a write-off: a payment of a written-off amount restores the receivable.
 
 Functions run in the caller's transaction, which has locked the invoice.
 """
@@ -26,7 +26,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class AdjustmentAuthor:
-    """Who adjusts an invoice by which run, on which day (Asia/Tokyo), and why. ``fact`` is one of 施行令第59条, of a write-off.
+    """The user, run, day (Asia/Tokyo) and reason of an adjustment. ``fact`` is a fact of 施行令第59条, for a write-off.
 
     ``payment_id`` is the payment of a recovery.
     """
@@ -70,9 +70,9 @@ def load_adjustments(
 def book_recovery(
     connection: psycopg.Connection, invoice_id: str, currency: str, entered: AdjustmentAuthor
 ) -> None:
-    """Give back what a recorded payment has recovered of the invoice's write-off: the amount that is now overpaid, or all of it.
+    """Record the recovery of a write-off by a recorded payment: the amount that is now overpaid, or all of the write-off.
 
-    It is booked on the day of the payment, but not before the write-off.
+    It is booked on the payment's day, but not before the write-off.
     """
     state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
     amount = recovered_amount(state["written_off_total"], state["open_amount"])
@@ -92,10 +92,10 @@ def take_back_adjustments(
     entered_by: str,
     execution_id: str,
 ) -> None:
-    """Take back what belongs to a payment that was reversed: the recovery of a write-off, and the fee of a bank's transfer.
+    """Take back the adjustments of a reversed payment: the recovery of a write-off, and the fee of a bank transfer.
 
-    It is booked as the reversal: on the day of the reversal if the payment's month was handed over, otherwise on its own day. A fee that a
-    person has taken back already is left.
+    They are booked like the reversal: on its day if the payment's month is closed, otherwise on their own day. Fees that were already
+    taken back do not change.
     """
     rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
     if sum((row["amount"] for row in rows), Decimal(0)):

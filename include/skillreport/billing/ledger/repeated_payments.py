@@ -1,4 +1,4 @@
-"""Payments that may be money which is already recorded. Functions run in the caller's transaction, in the context of its tenants."""
+"""Payments that may already be recorded. Functions run in the caller's tenant transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 
 class RepeatedPaymentError(BillingError):
-    """Payments may be the same money as recorded ones. ``payments`` are all of them."""
+    """Payments may duplicate recorded ones. ``payments`` are all of them."""
 
     def __init__(self, payments: Sequence[Payment], text: str) -> None:
         super().__init__("SAME_PAYMENT", text)
@@ -30,11 +30,11 @@ class RepeatedPaymentError(BillingError):
 def require_other(
     connection: psycopg.Connection, payments: Sequence[Payment], payables: Mapping[str, Payable]
 ) -> None:
-    """Check that the payments are no money that is already recorded. ``payables`` are by number.
+    """Check that the payments are not recorded yet. ``payables`` are by number.
 
-    An entered payment is compared with the recorded ones of its tenant and day; a transfer (all that the tenant gets of it) with what
-    people have entered within ``ENTERED_DAYS``.
-    :raises RepeatedPaymentError: names all payments that may be the same money.
+    An entered payment is compared with the recorded ones of its tenant and day. A transfer (the sum that the tenant gets of it) is
+    compared with payments that users entered within ``ENTERED_DAYS``.
+    :raises RepeatedPaymentError: names all possible duplicates.
     """
     new = [payment for payment in payments if not payment.is_other and payment.number in payables]
     entered = [payment for payment in new if not payment.transfer_id]

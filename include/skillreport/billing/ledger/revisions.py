@@ -39,13 +39,13 @@ def correct_invoice(
     entered_by: str,
     execution_id: str,
 ) -> Invoice:
-    """Make the next revision of a paid or unpaid invoice. Returns the corrected document.
+    """Create the next revision of a paid or unpaid invoice. Returns the corrected document.
 
-    It waits until somebody else sends its letter (``letters.send_letter``). A letter of an earlier revision that has not left is
-    withdrawn, and waiting reminders if the due date moves.
-    :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed
-        or is not in the invoice's language; the due date is before the letter leaves, or too near for the first letter about the
-        invoice; or the terms are a sample.
+    It waits until another user sends its e-mail (``letters.send_letter``). An earlier revision's unsent e-mail is withdrawn. So are
+    waiting reminders, if the due date changes.
+    :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be
+        printed or is not in the invoice's language; the due date is before the e-mail is sent, or too near for the first e-mail about
+        the invoice; or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(what)
@@ -57,7 +57,7 @@ def correct_invoice(
     require_printable(document)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, corrected_on)
-    # The caller commits although the correction is refused.
+    # The caller commits even if the correction is rejected.
     with connection.transaction():
         is_first_letter = stored.invoice_id in withdraw_letters(connection, [stored.invoice_id])
         _require_time_to_pay(terms, stored, document, texts, leaves_on, is_first_letter=is_first_letter)
@@ -81,14 +81,13 @@ def correct_invoice(
         withdraw_reminders(connection, [stored.invoice_id])
     documents = {stored.invoice_id: document}
     queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.state.open_amount)
-    # Somebody else sends it (letters.send_letter).
+    # Another user sends it (letters.send_letter).
     withdraw(connection, [letter_id(stored.invoice_id, document.revision)])
     write_host_rows(connection, [stored.invoice_id])
     return document
 
 
 def _require_readable(invoice: Invoice, texts: CorrectedTexts, what: str) -> None:
-    """:raises BillingError: a text is not in the language of the invoice."""
     fields = {
         "「訂正の内容」（correction）": what,
         "「明細の内容」（line_texts）": "".join(texts.lines.values()),
@@ -106,7 +105,7 @@ def _require_time_to_pay(
     *,
     is_first_letter: bool,
 ) -> None:
-    """Check that no letter leaves after an entered due date, and that a late first letter about an unpaid invoice has an entered one."""
+    """Check that no e-mail is sent after an entered due date, and that a late first e-mail about an unpaid invoice has an entered one."""
     due_on = document.due_on
     assert due_on is not None, "a final invoice is due"
     name, days = invoice_label(document.number), (due_on - leaves_on).days

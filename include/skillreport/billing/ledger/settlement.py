@@ -1,10 +1,10 @@
-"""Settling a month: each tenant's invoice is priced, saved as a draft and finalised.
+"""Settles a month: prices each tenant's invoice, saves it as a draft, and finalises it.
 
-Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one live
-invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two concurrent
-runs therefore produce one set of invoices.
+Each function runs in the caller's transaction, in the context of its tenants (``tenant_transaction``). The database guarantees one
+live invoice per tenant and month, numbers without a gap, and unchanging final invoices. So two concurrent runs produce one set of
+invoices.
 
-If the price list or the issuer is a sample, only drafts are written, without numbers, application rows and e-mails.
+With a sample price list or issuer, only drafts are written, without numbers, application rows and e-mails.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Settlement(StrEnum):
 
 @dataclass(frozen=True)
 class Instructions:
-    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` is the
-    person who approves them; None: the ``actor``. They approve waiting lines that were ``entered_before``; None: all.
+    """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` approves
+    them; None: the ``actor``. The approval covers waiting lines ``entered_before``; None: all.
 
-    ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
-    credited in full; otherwise it stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person. ``hold_reason``
-    says why each draft needs an approval. ``resumable``: the run may be retried. A retry does not issue again what this actor has issued.
-    ``is_trial``: nothing is written, so a month before the first one may be priced too.
+    ``recalculate`` voids final, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided or credited
+    in full; otherwise they stay closed. ``reason`` says why, in both cases. ``actor`` is the run or the user. ``hold_reason`` says why
+    each draft needs an approval. ``resumable``: a retry of the run does not issue again what this actor issued. ``is_trial``: nothing
+    is written, so a month before the first one may be priced, too.
     """
 
     issued_on: date
@@ -83,16 +83,16 @@ class Instructions:
 
     @property
     def approver(self) -> str:
-        """Who approves held drafts."""
+        """The user who approves held drafts."""
         return self.approved_by or self.actor
 
 
 @dataclass(frozen=True)
 class TenantSettlement:
-    """The result of one tenant's month. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's remarks.
+    """The result of one tenant's month. ``reason`` and ``code`` say why it was held or failed. ``notes`` include the invoice's warnings.
 
-    ``attention`` is a remark for the accountant although the tenant did not fail; the run's report contains it. ``billed_days`` is the
-    number of usage days that an earlier attempt of this run has billed; otherwise ``inputs`` has them.
+    ``attention`` is a warning for the accountant in the run's report, although the tenant did not fail. ``billed_days`` is the number
+    of usage days that an earlier attempt of this run billed; otherwise ``inputs`` has them.
     """
 
     tenant_id: str
@@ -110,14 +110,14 @@ class TenantSettlement:
 
     @property
     def records(self) -> int:
-        """The number of usage days that the run has billed."""
+        """The number of usage days that the run billed."""
         return len(self.inputs.usage_days) if self.inputs else self.billed_days
 
 
 def price_tenants(
     connection: psycopg.Connection, period: Period, terms: Terms, instructions: Instructions
 ) -> list[TenantSettlement]:
-    """Price the month of the transaction's tenants without writing anything."""
+    """Price the month of the transaction's tenants without writing."""
     instructions = replace(instructions, is_trial=True)
     priced = []
     for account in load_accounts(connection, period):
@@ -146,7 +146,7 @@ def settle_tenants(
 ) -> list[TenantSettlement]:
     """Price, save and finalise the month of the transaction's tenants. Returns a settlement per tenant, ordered by tenant id.
 
-    A finalised month does not change. If a tenant fails, its settlement says why, and the other tenants are settled.
+    A final month does not change. If a tenant fails, its settlement says why, and the other tenants are settled.
     :raises BillingError: a month is to be billed again without a reason.
     """
     if instructions.recalculate or instructions.bills_again:
@@ -189,7 +189,7 @@ def _settle_drafts(
     contacts: Mapping[str, BillingContact],
     instructions: Instructions,
 ) -> tuple[dict[str, TenantSettlement], list[str]]:
-    """Save the drafts, finalise those without an obstacle, and queue their letters; returns settlements by tenant, and invoice ids."""
+    """Save the drafts, finalise those without an obstacle, and queue their e-mails. Returns settlements by tenant, and invoice ids."""
     invoice_ids = save_drafts(
         connection, period, drafts, instructions.actor, again_reason=instructions.reason or None
     )
@@ -233,7 +233,6 @@ def _settle_drafts(
 def _with_letter_problem(
     settlement: TenantSettlement, contact: BillingContact, *, is_void_due: bool
 ) -> TenantSettlement:
-    """The settlement with the remark about letters that are not sent, if a letter about an invoice or a void was due."""
     is_due = settlement.settlement is Settlement.FINALIZED or (
         is_void_due and settlement.settlement is Settlement.NOTHING_TO_PAY
     )
@@ -245,7 +244,6 @@ def _with_letter_problem(
 def _outcome(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
 ) -> InvoiceDraft | TenantSettlement:
-    """The draft to save and finalise, or the settlement of a month that needs no draft."""
     outcome = (
         _already_settled(account, terms, instructions)
         or _closed(account, instructions)
@@ -254,7 +252,7 @@ def _outcome(
     if account.issued is None:
         return outcome
     if isinstance(outcome, InvoiceDraft):
-        # An issued invoice is not voided unless the new one can be issued.
+        # An issued invoice is voided only if the new one can be issued.
         return _obstacle(outcome, period) or outcome
     if outcome.settlement is Settlement.NOT_BILLABLE:
         return _failed(account.tenant_id, not_billable_any_more_error(account.issued.state.number))
@@ -269,7 +267,7 @@ def _void_replaced(
 ) -> tuple[set[str], dict[str, TenantSettlement]]:
     """Void the issued invoices that drafts replace. Returns the voided ids, and a failure per tenant whose invoice was not voided.
 
-    The letter about a new invoice names the replaced one. If the new total is 0, there is no such letter.
+    The e-mail about a new invoice names the replaced one; there is none for a total of 0.
     """
     replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
     zero_totals = {draft.account.tenant_id for draft in drafts if not draft.invoice.total}
@@ -299,7 +297,6 @@ def _already_issued(account: BillingAccount) -> tuple[str, ...]:
 def _already_settled(
     account: BillingAccount, terms: Terms, instructions: Instructions
 ) -> TenantSettlement | None:
-    """The settlement of a finalised month, or None if the month is to be priced."""
     issued = account.issued
     if issued is None:
         return None
@@ -337,8 +334,8 @@ def _already_settled(
 def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
     """The settlement of a closed month; None if the month is open, or ``bills_again`` opens it.
 
-    A month is closed if its invoice was voided, or credited in full: the customer does not owe it. For a person who wants an invoice now,
-    a closed month is a failure. A run that has opened the month does not open it again.
+    A month is closed if its invoice was voided, or credited in full, because the customer does not owe it. A user who wants an invoice
+    now gets a failure. A run opens a month only once.
     """
     has_billed = instructions.resumable and instructions.actor in account.former_runs
     if instructions.bills_again and not has_billed:
@@ -356,7 +353,6 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
 def _draft(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
 ) -> InvoiceDraft | TenantSettlement:
-    """The tenant's draft, or the settlement that says why there is none."""
     try:
         if account.issued is None and not instructions.is_trial:
             terms.require_billed_month(period.start)
@@ -384,7 +380,6 @@ def _draft(
 
 
 def _obstacle(draft: InvoiceDraft, period: Period) -> TenantSettlement | None:
-    """The settlement of a draft that cannot be finalised now: it is a sample, refused, or waits for an approval."""
     account = draft.account
     if draft.sample_notes:
         return TenantSettlement(

@@ -16,7 +16,7 @@ _SQL = Statements(Path(__file__).parents[1])
 def show_payments(connection: psycopg.Connection, *invoice_ids: str) -> None:
     """Write the payment state into the application's rows: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
 
-    The caller has locked the invoices. If the application itself has set PAID, it stays.
+    The caller has locked the invoices. PAID from the application itself stays.
     """
     if not invoice_ids:
         return
@@ -34,5 +34,5 @@ def show_payments(connection: psycopg.Connection, *invoice_ids: str) -> None:
         _SQL.execute(connection, "mark_paid", invoice_ids=reopened, is_marked=False)
         _SQL.execute(connection, "unmark_host_rows", invoice_ids=reopened)
     write_host_rows(connection, invoice_ids)
-    # A waiting reminder states an amount that is not open any more.
+    # A waiting reminder states an amount that is no longer open.
     withdraw_reminders(connection, invoice_ids)

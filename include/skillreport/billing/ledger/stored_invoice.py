@@ -1,4 +1,4 @@
-"""Invoices and credits as the database stores them."""
+"""Invoices and credit notes as the database stores them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DoneByRun = Literal["voided", "corrected", "letter_decided", "credit_entered", "
 
 @dataclass(frozen=True)
 class StoredInvoice:
-    """An invoice or credit note of the database, with its newest document. ``inputs`` are the values from which the invoice was calculated.
+    """An invoice or credit note of the database, with its newest document. ``inputs`` are the values of the invoice's calculation.
 
-    ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter. ``execution_id`` has calculated or issued it.
+    ``leaves_on`` is the planned day of the newest document's e-mail; None: it has none. ``execution_id`` calculated or issued it.
     """
 
     invoice_id: str
@@ -40,7 +40,7 @@ class StoredInvoice:
 
 
 def find_invoice(connection: psycopg.Connection, number: str) -> StoredInvoice:
-    """The invoice or credit with this number. :raises BillingError: the transaction's tenants have none."""
+    """The invoice or credit note with this number. :raises BillingError: the transaction's tenants have none."""
     stored = find_by_number(connection, number)
     if stored is None:
         raise BillingError("NO_SUCH_INVOICE", f"請求書 {number} は存在しません")
@@ -48,7 +48,7 @@ def find_invoice(connection: psycopg.Connection, number: str) -> StoredInvoice:
 
 
 def find_by_number(connection: psycopg.Connection, number: str) -> StoredInvoice | None:
-    """The invoice or credit with this number, or None if the transaction's tenants have none."""
+    """The invoice or credit note with this number, or None if the transaction's tenants have none."""
     return _find(connection, number=number)
 
 
@@ -61,7 +61,7 @@ def find_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice
 
 
 def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Period) -> StoredInvoice:
-    """The tenant's live invoice of the month; it may be a draft. :raises BillingError: there is none."""
+    """The tenant's live invoice of the month, possibly a draft. :raises BillingError: there is none."""
     stored = _find(connection, tenant_id=tenant_id, period_start=period.start)
     if stored is None:
         raise BillingError("NO_SUCH_INVOICE", f"{period.start:%Y-%m} の有効な請求書がありません")
@@ -76,13 +76,13 @@ def load_credits(connection: psycopg.Connection, stored: StoredInvoice) -> list[
 
 
 def lock_invoice(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
-    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it after it was read."""
+    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it since it was read."""
     _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
     return find_by_id(connection, stored.invoice_id)
 
 
 def lock_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice | None:
-    """As ``lock_invoice``; None if there is none: its draft was deleted."""
+    """As ``lock_invoice``; None if its draft was deleted."""
     _SQL.execute(connection, "lock_by_id", invoice_ids=[invoice_id])
     return _find(connection, invoice_id=invoice_id)
 
@@ -90,18 +90,18 @@ def lock_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice
 def done_by_run(
     connection: psycopg.Connection, what: DoneByRun, tenant_id: str, period: Period, execution_id: str
 ) -> list[dict[str, Any]]:
-    """What a run has done in the tenant's month, however others have changed it since: the rows of the statement ``<what>_by_run``."""
+    """A run's work in the tenant's month, regardless of later changes: the rows of the statement ``<what>_by_run``."""
     month = {"tenant_id": tenant_id, "period_start": period.start}
     return _SQL.rows(connection, f"{what}_by_run", **month, execution_id=execution_id)
 
 
 def stored_document(row: dict[str, Any]) -> Invoice:
-    """The document of an invoice row: its content with the number and the dates that finalising adds."""
+    """The document of an invoice row: its content with the final number and dates."""
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
 
 
 def letter_id(invoice_id: str, revision: int) -> str:
-    """The id of the letter about a document in ``HIS_NotificationLog``."""
+    """The id in ``HIS_NotificationLog`` of the e-mail about a document."""
     return f"invoice-{invoice_id}{revision_suffix(revision)}"
 
 
@@ -125,7 +125,7 @@ def _find(
 
 
 def stored_invoice(row: dict[str, Any]) -> StoredInvoice:
-    """The invoice of a row with its document, its inputs and the columns of its state."""
+    """The invoice of a row with its document, inputs and state."""
     return StoredInvoice(
         invoice_id=row["invoice_id"],
         tenant_id=row["tenant_id"],

@@ -1,7 +1,7 @@
-"""Payments from transfers: those that need no person, those that a person has confirmed, and those that the bank has cancelled.
+"""Payments from transfers: automatic ones, ones that a user confirmed, and ones that the bank cancelled.
 
-Functions run in the caller's transaction, in the context of its tenants, which see no transfer that is not theirs. The trigger
-``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer (``transfers.transfers_refused``).
+Functions run in the caller's transaction, in the context of its tenants, which see only their own transfers. The trigger
+``settle_transfer`` of ``batch.payment`` rejects payments that exceed their transfer (``transfers.transfers_refused``).
 """
 
 from __future__ import annotations
@@ -36,16 +36,15 @@ _SQL = Statements(Path(__file__).parents[1])
 
 METHOD = "銀行振込"
 
-# Of each tenant, for the accountant.
 Remarks = defaultdict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class TransferPart:
-    """What of a transfer is for one invoice: yen on the day of the bank (Asia/Tokyo), and what the payer's bank has kept as a fee.
+    """The part of a transfer for one invoice: yen on the bank's day (Asia/Tokyo), and the fee that the payer's bank kept.
 
-    ``payment_id``: it is this payment, which a person has entered; of an automatic part, a payment that the bank's cancellation takes back.
-    ``is_other``: a person has seen the entered payments of the same amount, and it is none of them.
+    ``payment_id``: an entered payment that the part equals; in an automatic part, a payment that the bank's cancellation takes back.
+    ``is_other``: a user saw the entered payments of the same amount, and it is none of them.
     """
 
     transfer_id: str
@@ -60,7 +59,7 @@ class TransferPart:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Who records, by which run, on which day (Asia/Tokyo)."""
+    """The user, the run and the day (Asia/Tokyo) of a record."""
 
     terms: Terms
     today: date
@@ -69,18 +68,18 @@ class Recorder:
 
 
 def automatic_parts(connection: psycopg.Connection) -> list[TransferPart]:
-    """What the transaction's tenants are paid without a person, and what is taken back, by the last matching."""
+    """The automatic payments and cancellations of the transaction's tenants, by the last matching."""
     return [TransferPart(**row) for row in _SQL.rows(connection, "automatic_choices")]
 
 
 def record_automatic(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
 ) -> Remarks:
-    """Record automatic payments and cancellations of several tenants; returns remarks. The choices are used up.
+    """Record automatic payments and cancellations of several tenants, and delete their choices. Returns warnings.
 
-    If an invoice has changed since the matching, the transfer stays open, and the next matching looks again.
+    If an invoice has changed since the matching, the transfer stays open for the next matching.
 
-    :raises BillingError: something prevents one of the payments. Each tenant's parts may be tried alone.
+    :raises BillingError: one of the payments is impossible. Each tenant's parts may be tried alone.
     """
     _hold(connection)
     remarks = Remarks(list)
@@ -108,7 +107,7 @@ def record_automatic(
 def record_confirmed(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
 ) -> Remarks:
-    """Record parts of transfers that a person has confirmed; returns remarks. A second attempt changes nothing.
+    """Record parts of transfers that a user confirmed. Returns warnings. A retry changes nothing.
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """
@@ -130,7 +129,7 @@ def record_confirmed(
 
 
 def _hold(connection: psycopg.Connection) -> None:
-    """The locks that come before those of invoices and transfers."""
+    """Lock order: take these locks before those of invoices and transfers."""
     lock_payments(connection, is_shared=True)
     _SQL.execute(connection, "keep_transfers", lock=LOCK)
 
@@ -138,7 +137,6 @@ def _hold(connection: psycopg.Connection) -> None:
 def _record(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder, remarks: Remarks
 ) -> None:
-    """Record the payments, then the fees that are left."""
     used = Counter(
         (row["transfer_id"], row["number"])
         for row in _payments(connection, [part.transfer_id for part in parts])
@@ -171,7 +169,7 @@ def _record(
 
 
 def _record_fees(connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder) -> None:
-    """Record the fees of recorded payments, on the day of the payment, but not before the invoice."""
+    """Record the fees of recorded payments, on the payment's day, but not before the invoice."""
     payment_ids = {
         (row["transfer_id"], row["number"]): row["payment_id"]
         for row in _payments(connection, [part.transfer_id for part in parts])
@@ -192,7 +190,7 @@ def _record_fees(connection: psycopg.Connection, parts: Sequence[TransferPart], 
 def _cancel(
     connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder, remarks: Remarks
 ) -> None:
-    """Take the payments of cancelled transfers back, with their fees. :raises BillingError: money of a payment was refunded."""
+    """Take back the payments of cancelled transfers, with their fees. :raises BillingError: money of a payment was refunded."""
     numbers = [row["number"] for row in _payments(connection, transfer_ids)]
     if not numbers:
         return
@@ -208,7 +206,6 @@ def _cancel(
 
 
 def _link(connection: psycopg.Connection, part: TransferPart) -> None:
-    """Give an entered payment its transfer, unless it has it."""
     known = [row["payment_id"] for row in _payments(connection, [part.transfer_id])]
     linked = _SQL.column(connection, "link_payment", payment_id=part.payment_id, transfer_id=part.transfer_id)
     if not linked and part.payment_id not in known:
@@ -223,5 +220,5 @@ def _payments(connection: psycopg.Connection, transfer_ids: Sequence[str]) -> li
 
 
 def _reference(part: TransferPart, used: int) -> str:
-    """The transfer's id; after a payment that was taken back, with a number, because an invoice has each reference once."""
+    """The transfer's id, with a number after a payment that was taken back, because an invoice has each reference once."""
     return f"{part.transfer_id}-{used + 1}" if used else part.transfer_id

@@ -1,7 +1,8 @@
-"""Transfers of banks' files in the database, and what they may pay. All functions run as ``batch_platform``: no tenant owns a transfer.
+"""Transfers from bank files in the database, and the invoices that they may pay. All functions act as ``batch_platform``, because no
+tenant owns a transfer.
 
-A file is stored in one transaction. A matching replaces the choices of all open transfers. ``transfer_payments`` turns the automatic ones
-into payments, in the context of their tenants.
+A file is stored in one transaction. A matching replaces the choices of all open transfers. ``transfer_payments`` turns the automatic
+ones into payments, in the context of their tenants.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ _SQL = Statements(Path(__file__).parents[1])
 # The first key of the advisory lock, unique among this product's locks. ``transfer_payments`` takes it in shared mode.
 LOCK = 360000
 
-# Payments older than this are neither taken for a transfer of today nor taken back by a bank's cancellation.
+# Older payments are neither compared with today's transfers nor taken back by a bank's cancellation.
 _REMEMBERED = timedelta(days=400)
 
 
 @dataclass(frozen=True)
 class FoundTransfer:
-    """A stored transfer. ``rest`` is the part in yen that is no payment yet."""
+    """A stored transfer. ``rest`` is its unassigned part in yen."""
 
     transfer_id: str
     booked_on: date
@@ -69,7 +70,7 @@ class FoundTransfer:
 
 @dataclass(frozen=True)
 class MatchReport:
-    """The result of a matching: how many transfers become payments by themselves, and how many wait for a person, by their doubts."""
+    """The result of a matching: the number of automatic payments, and the waiting transfers by doubt."""
 
     automatic: int
     doubts: Mapping[Doubt, int]
@@ -77,12 +78,12 @@ class MatchReport:
 
     @property
     def waiting(self) -> int:
-        """The transfers that wait for a person."""
+        """The number of transfers that wait for a user."""
         return sum(self.doubts.values())
 
 
 def stored_on(platform: psycopg.Connection, sha256: str) -> date | None:
-    """The day (Asia/Tokyo) on which a file with this content was stored; None: there is none."""
+    """The day (Asia/Tokyo) on which a file with this content was stored, or None."""
     return next(iter(_SQL.column(platform, "find_bank_file", sha256=sha256)), None)
 
 
@@ -97,10 +98,10 @@ def store_file(
     entered_by: str,
     execution_id: str,
 ) -> int:
-    """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has.
+    """Store a file and its transfers in one transaction. Returns the number of new transfers.
 
-    Who pays to one of ``virtual_accounts`` is known by this account, not by the name. ``run_on`` is the day of the run (Asia/Tokyo). A file
-    that another run has just stored changes nothing.
+    Payers to ``virtual_accounts`` are identified by the account, not by name. ``run_on`` is the run's day (Asia/Tokyo). A file that is
+    already stored changes nothing.
     """
     transfers = identified(file.transfers)
     days = [transfer.booked_on for _, transfer in transfers]
@@ -145,11 +146,10 @@ def _payer(transfer: Transfer, virtual_accounts: Collection[str]) -> dict[str, s
 def match_transfers(
     platform: psycopg.Connection, *, fee_tolerance: int, today: date, failed: Collection[str] = ()
 ) -> MatchReport:
-    """Find what the open transfers may pay, and replace the choices and the holds of reminders, in one transaction.
+    """Find the invoices that the open transfers may pay, and replace the choices and the reminders' holds, in one transaction.
 
-    ``today`` is in Asia/Tokyo.
-
-    ``failed`` are the ids of transfers that needed no person and could not be recorded. They are shown to a person until the next run.
+    ``today`` is in Asia/Tokyo. ``failed`` are the ids of automatic transfers that could not be recorded. They are shown to users until
+    the next run.
     """
     with platform.transaction():
         _SQL.execute(platform, "lock_transfers", lock=LOCK)
@@ -208,7 +208,7 @@ def find_transfers(platform: psycopg.Connection, transfer_ids: Iterable[str]) ->
 
 
 def load_choices(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> dict[str, list[Choice]]:
-    """The choices of these transfers by the last matching."""
+    """The choices of these transfers from the last matching."""
     choices: dict[str, dict[int, list[MatchedPart]]] = {}
     for row in _SQL.rows(platform, "load_choices", transfer_ids=list(transfer_ids)):
         part = MatchedPart(row["tenant_id"], row["number"], row["amount"], row["fee"], row["payment_id"])
@@ -217,21 +217,21 @@ def load_choices(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> d
 
 
 def unrecorded_transfers(platform: psycopg.Connection, execution_id: str) -> set[str]:
-    """The ids of the transfers that needed no person and whose tenant has failed in a run."""
+    """The ids of the automatic transfers whose tenant failed in a run."""
     return set(_SQL.column(platform, "unrecorded", execution_id=execution_id))
 
 
 def set_aside(
     platform: psycopg.Connection, transfer_ids: Collection[str], reason: str, person: str
 ) -> list[str]:
-    """Leave out what is open of transfers, because it is no customer's payment; returns the ids of those that are not set aside now."""
+    """Set aside the rest of transfers that are no customer's payment. Returns the ids that are not set aside now."""
     _SQL.execute(platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person)
     found = find_transfers(platform, transfer_ids)
     return [each for each in transfer_ids if each not in found or not found[each].is_set_aside]
 
 
 def reopen(platform: psycopg.Connection, transfer_ids: Collection[str]) -> list[str]:
-    """Take ``set_aside`` back; returns the ids that no transfer has."""
+    """Undo ``set_aside``. Returns the ids without a transfer."""
     _SQL.execute(platform, "reopen", transfer_ids=list(transfer_ids))
     found = find_transfers(platform, transfer_ids)
     return [each for each in transfer_ids if each not in found]
@@ -240,7 +240,7 @@ def reopen(platform: psycopg.Connection, transfer_ids: Collection[str]) -> list[
 def remember_payers(
     platform: psycopg.Connection, transfer_ids: Collection[str], *, person: str, execution_id: str
 ) -> None:
-    """Remember the payers of transfers that a run of this person has made payments, for the tenants with these payments."""
+    """Register the payers of transfers that this user's run turned into payments, for the tenants with these payments."""
     _SQL.execute(
         platform,
         "remember_payers",
@@ -251,12 +251,12 @@ def remember_payers(
 
 
 def forget_payers(platform: psycopg.Connection, payer_ids: Collection[str]) -> None:
-    """Forget payers."""
+    """Delete registered payers."""
     _SQL.execute(platform, "forget_payers", payer_ids=list(payer_ids))
 
 
 def waiting_transfers(platform: psycopg.Connection) -> dict[Doubt, int]:
-    """The numbers of the transfers that wait for a person, by their doubts."""
+    """The numbers of transfers that wait for a user, by doubt."""
     return {Doubt(row["doubt"]): row["transfers"] for row in _SQL.rows(platform, "count_doubts")}
 
 
@@ -275,7 +275,6 @@ def _rows_of(match: Match) -> Iterable[dict[str, Any]]:
 
 
 def _taken_back(payments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The choices that take the payments of cancelled transfers back."""
     parts: Counter[str] = Counter()
     rows = []
     for payment in payments:
@@ -287,7 +286,7 @@ def _taken_back(payments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def transfers_refused() -> Iterator[None]:
-    """:raises BillingError: the trigger has refused a payment, because its transfer was used, cancelled or set aside meanwhile."""
+    """Translate the trigger's error. :raises BillingError: the transfer was used, cancelled or set aside meanwhile."""
     try:
         yield
     except psycopg.errors.CheckViolation as error:

@@ -1,6 +1,6 @@
-"""Credit notes that wait for somebody else's approval because they are above the limit of what one person may enter.
+"""Credit notes above a user's limit, which wait for another user's approval.
 
-A waiting credit note is a draft: it has no number and no letter, is in no file, and does not lower the open amount.
+A waiting credit note is a draft: it has no number and no e-mail, is in no file, and does not lower the open amount.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 
 def waiting_people(connection: psycopg.Connection, stored: StoredInvoice) -> list[str]:
-    """Who has entered the credit notes of the invoice that wait for an approval."""
+    """The authors of the invoice's waiting credit notes."""
     return sorted(
         {row["entered_by"] for row in _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)}
     )
@@ -44,10 +44,10 @@ def approve_credits(
     approver: str,
     execution_id: str,
 ) -> list[Invoice]:
-    """Issue the waiting credit notes of an invoice as they were entered. Those that the approver has entered still wait.
+    """Issue the waiting credit notes of an invoice as they were entered. The approver's own ones still wait.
 
-    :raises BillingError: the approver has entered all of them, one was entered after the run was first opened, the invoice has changed so
-        that one would differ, or the terms are a sample.
+    :raises BillingError: the approver entered all of them, one was entered after the run was first opened, one would differ because
+        the invoice has changed, or the terms are a sample.
     """
     terms.require_no_sample()
     setting = terms.settings.second_person
@@ -55,7 +55,7 @@ def approve_credits(
     waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
     others = [row for row in waiting if not is_author(approver, [row["entered_by"]])]
     opened_at = first_opened(connection, execution_id)
-    # Skips the person's own credit notes, unless there are no others.
+    # Skips the user's own credit notes, unless there are no others.
     for row in others or waiting:
         if error := approval_refusal(_entry(row), approver, setting, opened_at):
             raise error
@@ -114,7 +114,7 @@ def _as_entered(
     approver: str,
     setting: SecondPerson,
 ) -> Invoice:
-    """The waiting credit note, calculated with the present credit notes of its invoice. Only what is left afterwards may differ."""
+    """The waiting credit note, calculated with the invoice's present credit notes. Only the remaining amount may differ."""
     entered = Invoice.model_validate(row["content"])
     present: object
     try:
@@ -142,7 +142,6 @@ def _entry(row: Mapping[str, Any]) -> WaitingEntry:
 
 
 def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
-    """The part of the original that a line of the credit note takes."""
     position = line.credited_position or line.position
     whole = next(each for each in original.lines if each.position == position)
     if line.quantity is None or line.amount == -whole.amount:

@@ -1,6 +1,6 @@
-"""Write-offs that wait for somebody else's approval because they are above the limit of what one person may enter.
+"""Write-offs above a user's limit, which wait for another user's approval.
 
-Functions run in the caller's transaction, in the context of its tenants. One write-off of an invoice waits at a time.
+Functions run in the caller's tenant transaction. An invoice has at most one waiting write-off.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def write_off_or_wait(
     *,
     today: date,
 ) -> Adjustment | str:
-    """Write off an amount (``record_write_off``), or let it wait. Returns what is recorded, or why it waits.
+    """Write off an amount (``record_write_off``), or let it wait. Returns the adjustment, or why it waits.
 
-    The transaction holds the locks of entries. A second attempt of the same run changes nothing.
-    :raises BillingError: as ``record_write_off``, or another write-off of the invoice waits, or a credit note.
+    The transaction holds the locks of entries. A retry changes nothing.
+    :raises BillingError: as ``record_write_off``, or another write-off or a credit note of the invoice waits.
     """
     person, run = entered.entered_by, entered.execution_id
     known = _waiting(connection, stored, run)
@@ -91,9 +91,9 @@ def approve_write_off(
     execution_id: str,
     today: date,
 ) -> Adjustment | None:
-    """Record the waiting write-off of an invoice as it was entered. None: there is none. A second attempt returns the recorded one.
+    """Record the waiting write-off of an invoice as it was entered; None if there is none. A retry returns the recorded one.
 
-    :raises BillingError: the approver has entered it, it was entered after the run was first opened, or the invoice has changed since.
+    :raises BillingError: the approver entered it, it was entered after the run was first opened, or the invoice has changed since.
     """
     stored = lock_invoice(connection, stored)
     row = _waiting(connection, stored, execution_id)
@@ -126,7 +126,7 @@ def approve_write_off(
 def withdraw_write_off(
     connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, person: str, execution_id: str
 ) -> bool:
-    """Withdraw the waiting write-off of an invoice, or find that an earlier attempt of the run has. Returns whether there was one."""
+    """Withdraw the waiting write-off of an invoice. Returns True if there was one, even in an earlier attempt."""
     ids = [lock_invoice(connection, stored).invoice_id]
     known = _waiting(connection, stored, execution_id)
     if known and known["decided_in"] == execution_id:
@@ -137,7 +137,7 @@ def withdraw_write_off(
 def _waiting(
     connection: psycopg.Connection, stored: StoredInvoice, execution_id: str
 ) -> Mapping[str, Any] | None:
-    """The waiting write-off of an invoice; before it, one that this run has entered or decided."""
+    """The waiting write-off of an invoice. One that this run entered or decided comes first."""
     rows = _SQL.rows(connection, "waiting_write_off", invoice_id=stored.invoice_id, execution_id=execution_id)
     own = [row for row in rows if execution_id in (row["execution_id"], row["decided_in"])]
     return next(iter(own or rows), None)

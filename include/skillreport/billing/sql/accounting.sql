@@ -1,11 +1,10 @@
 -- name: last_closed_month
--- The last month that is handed over, or null. All earlier months are closed too.
+-- The last closed month, or null. All earlier months are closed, too.
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
--- Runs across tenants, as batch_platform. The months of the documents and payments that a run has entered or taken back, of its
--- adjustments, and the months in which what it has taken back is reversed. A run that was killed or has failed after its entries
--- were committed has not written their months: those of such runs that were started lately are included.
+-- Acts as batch_platform. The months of a run's documents, payments and adjustments, and the months in which the run reverses
+-- entries. Recent runs that were killed or failed after a commit are included, because their files are missing.
 WITH run AS (
     SELECT %(execution_id)s::text AS execution_id
     UNION ALL
@@ -21,8 +20,7 @@ WHERE
 ORDER BY month;
 
 -- name: month_entries
--- Runs across tenants, as batch_platform. The entries of a month. Ordering by length first keeps numbers above 999 in numeric
--- order.
+-- Acts as batch_platform. A month's entries. Ordering by length first sorts numbers above 999 numerically.
 SELECT
     entry.booking,
     entry.accrued_on,
@@ -46,7 +44,7 @@ SELECT
         )
     ) AS exchange_rate,
     service.accrued_on AS service_day,
-    -- The yen of a credit note depend on its invoice and on the invoice's credit notes before it.
+    -- The yen of a credit note depend on its invoice and on the earlier credit notes.
     CASE WHEN invoice.currency <> 'JPY' THEN original.content END AS original_content,
     CASE
         WHEN invoice.currency <> 'JPY' AND invoice.kind = 'credit' THEN (
@@ -80,7 +78,7 @@ ORDER BY
     invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC, payment.entered_at ASC;
 
 -- name: earlier_open_months
--- Runs across tenants, as batch_platform. The open months before this one that have entries.
+-- Acts as batch_platform. The earlier open months with entries.
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
 WHERE
@@ -89,8 +87,8 @@ WHERE
 ORDER BY month;
 
 -- name: runs_of_month
--- Runs across tenants, as batch_platform. The runs that have billed a month, the newest first. Dry runs do not count.
--- is_working: it is running, or a cleared task works on it again. covers_all: it was for all tenants, and each has an outcome.
+-- Acts as batch_platform. The runs that billed a month, newest first, without dry runs. is_working: it is running, or a cleared
+-- task works on it again. covers_all: it was for all tenants, and each has an outcome.
 SELECT
     log.dag_id,
     log.run_id,
@@ -109,9 +107,8 @@ WHERE
 ORDER BY log.started_at DESC;
 
 -- name: unsettled_tenants
--- Runs across tenants, as batch_platform. The tenants whose last outcome of the month is a failure, without a final invoice and
--- without a held draft. A void or a full credit closes the month, so it settles the tenant too. An attempt that did not
--- reach a tenant says nothing about it.
+-- Acts as batch_platform. The tenants whose last outcome of the month is a failure, without a final invoice and without a held
+-- draft. A void or a full credit also settles the tenant. Attempts that did not reach a tenant do not count.
 SELECT coalesce(tenant.tenant_code, last.tenant_id) AS tenant_code, coalesce(last.error_message, '') AS reason
 FROM (
     SELECT DISTINCT ON (outcome.tenant_id) outcome.tenant_id, outcome.status, outcome.error_message
@@ -138,7 +135,7 @@ WHERE
 ORDER BY tenant_code;
 
 -- name: held_tenants
--- Runs across tenants, as batch_platform. The tenants whose invoice of the month waits for an approval.
+-- Acts as batch_platform. The tenants whose invoice of the month waits for an approval.
 SELECT invoice.content ->> 'tenant_code' AS tenant_code
 FROM batch.invoice
 WHERE
@@ -152,7 +149,7 @@ FROM batch.accounting_month
 WHERE month = %(month)s;
 
 -- name: closed_with
--- The earlier months that a hand-over has closed with its month.
+-- The earlier months that were closed together with a month.
 SELECT month, handed_over_at, handed_over_by, execution_id, files, changes
 FROM batch.accounting_month
 WHERE execution_id = %(execution_id)s AND month < %(month)s
@@ -164,8 +161,7 @@ VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s, %(changes)s)
 RETURNING month, handed_over_at, handed_over_by, execution_id, files, changes;
 
 -- name: document_index
--- Runs across tenants, as batch_platform. All numbered documents of a billing month and their revisions, including void ones
--- with their amounts.
+-- Acts as batch_platform. A billing month's numbered documents and their revisions, void ones with their amounts.
 SELECT
     invoice.number, invoice.kind, invoice.status, invoice.credited, invoice.issued_on, invoice.period_start,
     invoice.period_end, invoice.total, invoice.currency, invoice.yen_total,
@@ -203,7 +199,7 @@ WHERE invoice.period_start = %(period_start)s AND invoice.number IS NOT null
 ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, document.revision ASC;
 
 -- name: open_invoices_on
--- Runs across tenants, as batch_platform. What was open at the end of a day by the entries of the books, with receipts.
+-- Acts as batch_platform. The open amounts at the end of a day by the entries of the books, with receipts.
 SELECT
     invoice.tenant_id, invoice.content ->> 'tenant_code' AS tenant_code, invoice.counterparty, invoice.currency, invoice.due_on,
     booked.open_amount
@@ -239,7 +235,7 @@ WHERE
 ORDER BY invoice.tenant_id, invoice.currency, invoice.due_on, invoice.number;
 
 -- name: open_invoices
--- Runs across tenants, as batch_platform.
+-- Acts as batch_platform.
 SELECT tenant_id, tenant_code, counterparty, currency, due_on, open_amount
 FROM batch.receivable
 ORDER BY tenant_id, currency, due_on, number;

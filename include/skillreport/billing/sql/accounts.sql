@@ -1,7 +1,6 @@
 -- name: load_accounts
--- One row per tenant of the transaction: the account data for the month's invoice, the invoice of the month and the total of
--- the previous one. The price list, the usage days and the metered amounts are read separately. Deleted tenants have none: what
--- their invoices would print is gone.
+-- One row per tenant of the transaction: the account data for the month's invoice, the month's invoice and the previous total.
+-- Usage days and metered amounts are read separately. Deleted tenants have no row, because their printed data are gone.
 SELECT
     tenant.tenant_id,
     tenant.tenant_code,
@@ -15,7 +14,7 @@ SELECT
     profile.due_months,
     profile.due_day,
     coalesce(tenant.contract_start, tenant.created_on) AS contract_start,
-    -- A plan that ends after the month ends the contract as well.
+    -- A plan that ends after the month also ends the contract.
     coalesce(tenant.contract_end, (
         SELECT min(change.effective_from) - 1 FROM batch.plan_change AS change
         WHERE
@@ -171,7 +170,7 @@ LEFT JOIN batch.invoice AS live
         tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
         AND live.status <> 'void' AND NOT live.credited
 LEFT JOIN batch.invoice_state AS state ON live.invoice_id = state.invoice_id
--- The month's latest invoice that was voided or credited.
+-- The month's latest voided or credited invoice.
 LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on
     FROM batch.invoice AS past
@@ -180,7 +179,7 @@ LEFT JOIN LATERAL (
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS replaced ON true
--- The latest month before this one that was billed under a plan, less its credit notes, and the number of its billed days.
+-- The latest earlier month that was billed under a plan, less its credit notes, and the number of its billed days.
 LEFT JOIN LATERAL (
     SELECT
         past.total - past.credited_total AS total,
@@ -240,8 +239,8 @@ WHERE usage_date BETWEEN %(period_start)s AND %(period_end)s
 ORDER BY tenant_id, usage_date, meter;
 
 -- name: formerly_active_tenants
--- Runs across tenants, as batch_platform. Tenants that are no longer active but must pay for the month: their contract or plan
--- ended in it or later, they have a one-off line in it, or they used the product in it. Deleted tenants pay nothing more.
+-- Acts as batch_platform. Inactive tenants that must pay for the month: their contract or plan ended in it or later, or they have
+-- a one-off line or usage in it. Deleted tenants pay nothing more.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE

@@ -1,5 +1,5 @@
 -- name: insert_adjustment
--- Insert the adjustment, and update the sum on its invoice, which the transaction has locked. A trigger sets booked_on.
+-- Also updates the sum on its invoice, which the transaction has locked. A trigger sets booked_on.
 WITH entered AS (
     INSERT INTO batch.adjustment (
         adjustment_id, tenant_id, invoice_id, kind, accrued_on, amount, currency, content, fact, reason, payment_id, entered_by,
@@ -43,7 +43,7 @@ FROM batch.adjustment
 WHERE invoice_id = %(invoice_id)s AND kind = 'write_off' AND amount > 0;
 
 -- name: same_adjustments
--- What was taken back does not count. A person takes back all that was entered before, the reversal of a payment its own.
+-- Adjustments that were taken back do not count. A user takes back all earlier entries, a reversed payment only its own.
 SELECT same.adjustment_id
 FROM batch.adjustment AS same
 WHERE
@@ -64,8 +64,8 @@ WHERE invoice_id = %(invoice_id)s AND execution_id = %(execution_id)s
 ORDER BY entered_at;
 
 -- name: adjustments_of_payment
--- The adjustments of a reversed payment. taken_back_on: as the payment, on the day of the reversal if the accountant has the
--- payment, otherwise on their own day, where the payment counts as 0.
+-- The adjustments of a reversed payment. taken_back_on is as for the payment: the day of the reversal if the payment's month is
+-- closed, otherwise their own day, on which the payment counts as 0.
 SELECT
     adjustment.amount, adjustment.content, invoice.fee_total,
     CASE

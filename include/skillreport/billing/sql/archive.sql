@@ -1,6 +1,5 @@
 -- name: unwritten_documents
--- The documents of a month's numbered invoices and credits, and their revisions, with fewer than two recorded files. A void
--- invoice is not sent.
+-- The month's numbered documents and revisions with fewer than two recorded files. Void invoices are not sent.
 SELECT invoice.invoice_id, document.revision, document.content, invoice.number, invoice.issued_on, document.due_on
 FROM batch.invoice
 CROSS JOIN
@@ -37,13 +36,12 @@ ON CONFLICT (invoice_id, revision, format) DO UPDATE SET
     written_at = now();
 
 -- name: record_letter_file
--- The document's letter can be sent from now on. A file that is too large for the mail server is not attached.
+-- The document's e-mail can be sent now. A file that is too large for the mail server is not attached.
 UPDATE batch.letter_file
 SET sha256 = %(sha256)s, bytes = %(bytes)s, is_attached = %(bytes)s <= %(largest)s
 WHERE tenant_id = %(tenant_id)s AND notification_id = %(letter_id)s AND sha256 IS null;
 
 -- name: sample_drafts
--- The draft of a tenant's month, if its total is not zero.
 SELECT invoice_id, content, number, issued_on, due_on
 FROM batch.invoice
 WHERE

@@ -3,7 +3,7 @@
 SELECT pg_advisory_xact_lock(%(lock)s);
 
 -- name: present_recipients
--- Runs across tenants, as batch_platform. What documents and letters of these tenants would say now.
+-- Acts as batch_platform. The data that documents and e-mails of these tenants would show now.
 SELECT
     tenant.tenant_id,
     coalesce(
@@ -17,14 +17,14 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: present_currencies
--- Runs across tenants, as batch_platform.
+-- Acts as batch_platform.
 SELECT tenant.tenant_id, coalesce(profile.currency, tenant.currency_code) AS currency
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: invoices_with_rate
--- Runs across tenants, as batch_platform. The final documents whose yen are those of this day's rate.
+-- Acts as batch_platform. The final documents with yen at this day's rate.
 SELECT
     number, total - credited_total AS total, (inputs #>> '{exchange_rate,yen_per_unit}')::numeric AS yen_per_unit
 FROM batch.invoice
@@ -35,8 +35,8 @@ WHERE
 ORDER BY number;
 
 -- name: names_of_letters
--- The name and the language of letters to former addresses of the transaction's tenants. The name is the application's, so that
--- nobody who gets no more letters learns the name that was just entered.
+-- The name and language of e-mails to former addresses of the transaction's tenants. The application's name, so that former
+-- recipients do not learn the new one.
 SELECT
     tenant.tenant_id,
     coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name) AS name,
@@ -46,7 +46,7 @@ FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
 
 -- name: codes_of_tenants
--- Runs across tenants, as batch_platform.
+-- Acts as batch_platform.
 SELECT tenant_id, tenant_code
 FROM batch.all_tenant;
 
@@ -54,7 +54,7 @@ FROM batch.all_tenant;
 SELECT batch.take_entered_values(%(token)s, %(dag_id)s, %(operation)s, %(person)s, %(execution_id)s, %(usable)s);
 
 -- name: has_done
--- Whether an earlier attempt of the run has done its step, also before the whole run was cleared and opened again.
+-- True if an earlier attempt of the run has done its step, even before the entire run was cleared.
 WITH attempt AS (
     SELECT execution_id
     FROM batch.execution_log
@@ -74,7 +74,7 @@ SELECT
     );
 
 -- name: expire
--- Values that nobody has used, what is left of used ones, and changes that nobody has decided about.
+-- Expired values, the remains of used ones, and expired changes.
 WITH unused AS (
     DELETE FROM batch.entered_values
     WHERE entered_at < now() - CASE WHEN execution_id IS null THEN %(usable)s ELSE %(waits)s END
@@ -97,7 +97,7 @@ VALUES (
 );
 
 -- name: applied_changes
--- What a run has applied to the transaction's tenants, also before the whole run was cleared and opened again.
+-- The changes that a run applied to the transaction's tenants, even before the entire run was cleared.
 SELECT change_id, tenant_id, kind, before, after, changed, former_emails
 FROM batch.contract_change
 WHERE
@@ -119,12 +119,12 @@ SET
     decided_at = now(),
     decided_in = %(execution_id)s,
     former_emails = %(former_emails)s,
-    -- The changes of an import have rows of their own.
+    -- The changes of an import have their own rows.
     after = CASE WHEN kind <> 'import' THEN after END
 WHERE change_id = %(change_id)s;
 
 -- name: withdraw_contract
--- The values are deleted, and the reason is kept beside the former one.
+-- The values are deleted, and the reason is added to the former one.
 UPDATE batch.contract_change
 SET
     status = 'refused',
@@ -147,7 +147,7 @@ WHERE
     AND after ->> 'rate_date' = %(rate_date)s::text;
 
 -- name: waiting_tenants
--- The tenants of waiting changes with these ids, also those in an import.
+-- The tenants of waiting changes with these ids, including changes in an import.
 SELECT DISTINCT coalesce(nullif(change.tenant_id, ''), part.value ->> 'owner') AS tenant_id
 FROM batch.contract_change AS change
 LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true

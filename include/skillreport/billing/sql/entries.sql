@@ -1,7 +1,6 @@
 -- name: lock_tenants
--- Others that take this lock for the transaction's tenants wait. Each tenant has one of 64 locks, because PostgreSQL's table of
--- locks has room for 64 per connection (max_locks_per_transaction), however large a shard is. In the order of the locks, so that
--- two transactions cannot deadlock.
+-- Transactions that take this lock for the same tenants wait for each other. The tenants share 64 locks, because PostgreSQL's
+-- lock table has room for 64 per connection (max_locks_per_transaction). The order prevents deadlocks.
 SELECT
     CASE
         WHEN %(is_shared)s THEN pg_advisory_xact_lock_shared(%(lock)s, listed.number)
@@ -14,23 +13,21 @@ FROM (
 ) AS listed;
 
 -- name: entered_line
--- The line that a run has entered.
 SELECT waits AND approved_by IS null AS waits FROM batch.extra_charge
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
 -- name: was_removed
--- Whether the line that a run has entered was removed.
 SELECT content ->> 'description' AS description FROM batch.extra_charge_removal
 WHERE tenant_id = %(tenant_id)s AND content ->> 'execution_id' = %(execution_id)s;
 
 -- name: first_opened
--- A run that is cleared as a whole is opened again, with the person of its first opening.
+-- An entirely cleared run is opened again, with the user of its first opening.
 SELECT min(started_at) AS first_opened
 FROM batch.execution_log
 WHERE execution_id IN (SELECT batch.attempts_of(%(execution_id)s));
 
 -- name: equal_lines
--- The typed lines of the month with the same amount, of other runs. Lines that carry a difference are not typed.
+-- The typed lines of the month with the same amount, from other runs. Carried differences are not typed.
 SELECT charged_on, description AS text, entered_by, (entered_at AT TIME ZONE 'Asia/Tokyo')::date AS entered_on
 FROM batch.extra_charge
 WHERE
@@ -41,7 +38,7 @@ WHERE
 ORDER BY entered_at DESC, extra_charge_id ASC;
 
 -- name: equal_credits
--- The credit notes of the month with the same total, of other runs.
+-- The credit notes of the month with the same total, from other runs.
 SELECT
     number, credit_reason AS text, coalesce(entered_by, execution_id) AS entered_by,
     (created_at AT TIME ZONE 'Asia/Tokyo')::date AS entered_on
@@ -62,7 +59,7 @@ ORDER BY period_start DESC
 LIMIT %(months)s;
 
 -- name: entered_yen
--- What a person has entered for a tenant's month and nobody else has approved. Without a rate, the amount in yen is unknown.
+-- A user's entries for a tenant's month that no other user has approved. Without a rate, the yen are unknown.
 SELECT coalesce(sum(yen), 0) AS yen, coalesce(bool_or(yen IS null), false) AS is_unknown
 FROM batch.entry_yen
 WHERE
@@ -78,25 +75,23 @@ UPDATE batch.invoice SET hold_reason = %(hold_reason)s
 WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
 -- name: waiting_credits
--- The credit notes of an invoice that wait for an approval, in the order in which they were entered.
+-- The invoice's credit notes that wait for an approval, in the order of their entry.
 SELECT invoice_id, entered_by, created_at, credit_reason, content
 FROM batch.invoice
 WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft'
 ORDER BY created_at, invoice_id;
 
 -- name: renew_credit
--- The credit note that is issued belongs to the run that approves it.
+-- The issued credit note belongs to the run that approves it.
 UPDATE batch.invoice SET content = %(content)s, execution_id = %(execution_id)s
 WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
 -- name: withdraw_credit
--- The waiting credit notes of these invoices.
 UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(execution_id)s
 WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = 'draft'
 RETURNING total, currency, credit_reason, entered_by;
 
 -- name: withdraw_write_off
--- The waiting write-offs of these invoices.
 UPDATE batch.waiting_write_off
 SET
     withdrawn_by = coalesce(nullif(%(person)s, ''), %(execution_id)s), decided_in = %(execution_id)s,
@@ -105,7 +100,7 @@ WHERE invoice_id = any(%(entry_ids)s) AND decided_in IS null
 RETURNING amount, entered_by;
 
 -- name: waiting_write_off
--- The write-off of an invoice that waits, or that this run has entered or decided.
+-- The invoice's write-off that waits, or that this run entered or decided.
 SELECT
     write_off_id, accrued_on, amount, fact, evidence, open_amount, entered_by, entered_at, execution_id, approved_by, decided_in
 FROM batch.waiting_write_off
@@ -136,7 +131,7 @@ WHERE
     AND entry_execution_id = %(execution_id)s;
 
 -- name: credits_decided_by_run
--- The credit notes of the tenant's month that a run has approved, or dropped.
+-- The credit notes of the tenant's month that a run approved or dropped.
 SELECT number, total, currency, credit_reason, entered_by
 FROM batch.invoice
 WHERE
@@ -148,7 +143,7 @@ WHERE
 ORDER BY finalized_at, length(number), number, invoice_id;
 
 -- name: waiting_of_month
--- What waits for an approval in a tenant's month, with its amount without a sign: the lines, or all.
+-- The waiting entries of a tenant's month (lines, or all), with amounts without a sign.
 SELECT description AS entry_text, abs(quantity * unit_amount) AS amount, currency, entered_by
 FROM batch.extra_charge
 WHERE
@@ -169,8 +164,8 @@ WHERE
 ORDER BY amount, entry_text;
 
 -- name: own_lines_of_request
--- Runs across tenants, as batch_platform. The tenants that a request's answer approves and whose month has lines that its person
--- has entered and that wait, or that this answer has approved.
+-- Acts as batch_platform. The tenants that a request's answer approves and whose month has its user's own lines that wait, or
+-- that this answer approved.
 SELECT DISTINCT item.tenant_code, item.tenant_id
 FROM batch.approval_item AS item
 INNER JOIN batch.extra_charge AS extra ON item.tenant_id = extra.tenant_id

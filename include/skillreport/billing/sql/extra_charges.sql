@@ -16,7 +16,7 @@ WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s
 ORDER BY tax_category, description;
 
 -- name: lines_named
--- The lines with this description or id, and the final invoice that contains the line.
+-- The lines with this description or id, with the final invoice that contains the line.
 SELECT
     extra.extra_charge_id, extra.charged_on, extra.description, final.invoice_id AS final_invoice_id, final.number
 FROM batch.extra_charge AS extra
@@ -54,7 +54,7 @@ SELECT content FROM batch.extra_charge_removal
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
 -- name: final_months
--- The months that no run bills: with a final invoice, or closed, because a void or a full credit has taken it back.
+-- The months that no run bills: with a final invoice, or closed by a void or a full credit.
 SELECT DISTINCT ON (invoice.period_start) invoice.period_start, invoice.number, invoice.closes_month AS is_closed
 FROM batch.invoice
 WHERE
@@ -80,14 +80,14 @@ FROM batch.billing_profile
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: lock_month
--- Operations on the invoice of a month run one after the other.
+-- Serializes operations on the invoice of a month.
 SELECT FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status <> 'void' AND NOT credited
 FOR UPDATE;
 
 -- name: approve_others_lines
--- The waiting lines of the month that others had entered when the person's run was opened.
+-- Other users' waiting lines of the month from before the user's run was opened.
 UPDATE batch.extra_charge
 SET approved_by = %(approver)s, approved_at = now()
 WHERE
@@ -97,7 +97,6 @@ WHERE
 RETURNING charged_on, description, entered_by;
 
 -- name: approve_lines
--- The lines of drafts that a person has approved. A line is approved once.
 UPDATE batch.extra_charge
 SET approved_by = %(approved_by)s, approved_at = now()
 WHERE extra_charge_id = any(%(extra_charge_ids)s) AND approved_by IS null;

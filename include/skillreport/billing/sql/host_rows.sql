@@ -1,7 +1,7 @@
 -- name: write_host_billing
--- The application's row of each invoice has the invoice's id. Timestamps are 00:00:00 of the Japanese date, as in
--- SYS_TenantUsage. The row becomes PAID when recorded payments have settled the invoice (marked_paid). PAID that the application
--- has set is never overwritten. A draft that is voided before it has a row gets none.
+-- The application's row of an invoice has the invoice's id. Timestamps are 00:00:00 of the Japanese date, as in SYS_TenantUsage.
+-- The row becomes PAID when recorded payments settle the invoice (marked_paid). The application's own PAID is never overwritten.
+-- A draft that is voided without a row gets none.
 INSERT INTO batch.tenant_billing AS billing (
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
     usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
@@ -19,7 +19,7 @@ SELECT
     lines.base_amount,
     lines.usage_amount,
     lines.additional_amount,
-    -- A discount is a positive number here, and a negative one on a credit note.
+    -- A discount is positive here, and negative on a credit note.
     -lines.discount_amount AS discount_amount,
     (invoice.content ->> 'subtotal')::numeric AS subtotal_amount,
     -- Empty if the invoice has several tax rates.
@@ -80,7 +80,7 @@ CROSS JOIN
         FROM jsonb_array_elements_text(invoice.content -> 'remarks') WITH ORDINALITY AS remark (text, position)
     ) AS remarks
 LEFT JOIN LATERAL (
-    -- The lines with their corrected texts. Their amounts are those of the invoice.
+    -- The lines with corrected texts and the invoice's amounts.
     SELECT corrected.content -> 'lines' AS lines
     FROM batch.invoice_revision AS corrected
     WHERE corrected.invoice_id = invoice.invoice_id
@@ -150,7 +150,7 @@ ON CONFLICT (id) DO UPDATE SET
     -- excluded contains PAID if this product has set it.
     paid_date = CASE WHEN excluded.billing_status = 'PAID' THEN excluded.paid_date ELSE billing.paid_date END,
     payment_method = CASE WHEN excluded.billing_status = 'PAID' THEN excluded.payment_method ELSE billing.payment_method END,
-    -- The application's remark about the payment stays, before the remarks about credit notes and payments.
+    -- The application's note about the payment stays before the notes about credit notes and payments.
     notes = CASE
         WHEN upper(billing.billing_status) = 'PAID' AND excluded.billing_status <> 'PAID'
             THEN

@@ -1,6 +1,5 @@
 -- name: find_tenant
--- Runs across tenants, as batch_platform, whatever the tenant's status. A matching tenant code takes precedence over a matching
--- id.
+-- Acts as batch_platform, for tenants of any status. A matching tenant code takes precedence over a matching id.
 SELECT tenant_id
 FROM batch.all_tenant
 WHERE %(code)s IN (tenant_code, tenant_id)
@@ -8,12 +7,12 @@ ORDER BY tenant_code = %(code)s DESC, tenant_id
 LIMIT 1;
 
 -- name: knows_tenant
--- Whether the transaction's tenant exists. The invoices of a tenant that the application has deleted stay.
+-- True if the transaction's tenant exists. A deleted tenant's invoices remain.
 SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 
 -- name: numbers_from_before
--- The numbers in the application's table; no row if an invoice of this schema has a number. One statement, so that an invoice
--- that another run issues now is no earlier one.
+-- The numbers in the application's table; no row if an invoice of this schema has a number. One statement, to exclude invoices
+-- that another run issues now.
 SELECT array(SELECT invoice_number FROM batch.all_invoice_number) AS numbers
 WHERE
     NOT EXISTS (
@@ -34,7 +33,7 @@ ORDER BY series, billing_month
 ON CONFLICT (series, billing_month) DO NOTHING;
 
 -- name: find_invoice
--- Find an invoice by its number, by its id, or as the live invoice of a tenant's month, with its newest document.
+-- By number, by id, or as the live invoice of a tenant's month, with its newest document.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.issued_on,
     CASE WHEN newest.revision IS null THEN invoice.leaves_on ELSE newest.leaves_on END AS leaves_on,
@@ -62,7 +61,6 @@ WHERE
     );
 
 -- name: voided_by_run
--- The number of the invoice of a tenant's month that a run has voided.
 SELECT number
 FROM batch.invoice
 WHERE
@@ -72,8 +70,8 @@ ORDER BY number DESC
 LIMIT 1;
 
 -- name: save_drafts
--- A tenant has one live invoice per month. A new draft replaces a draft. Any other invoice stays, and the statement returns no
--- row for its tenant.
+-- A tenant has one live invoice per month. A new draft replaces a draft. Other invoices stay, and their tenants have no row in
+-- the result.
 INSERT INTO batch.invoice AS invoice (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
     hold_reason, again_reason, execution_id
@@ -109,11 +107,11 @@ WHERE
     AND input_hash = %(input_hash)s;
 
 -- name: choose_joins
--- Only a merge join gives its rows in the order of the column that it joins by, whatever the statistics say.
+-- Only a merge join always returns its rows in the order of the joined column.
 SELECT set_config('enable_nestloop', %(others)s, true), set_config('enable_hashjoin', %(others)s, true);
 
 -- name: find_local_stack
--- The mark of a database that the local stack has made. A role without rights on the application's tables may read it.
+-- The mark of a database that the local stack created. Roles without rights on the application's tables may read it.
 SELECT 1
 FROM pg_description AS mark
 INNER JOIN pg_class AS marked ON mark.objoid = marked.oid
@@ -125,9 +123,9 @@ WHERE
     AND strpos(mark.description, 'made by the local stack of skill-report-batches') > 0;
 
 -- name: finalize_invoices
--- A trigger assigns the numbers, in the order of the join: by tenant. It locks the row of the counter until the transaction ends.
--- Another trigger sets booked_on from accrued_on. The service of an invoice is completed on the last day of its plans, otherwise
--- on that of its one-off lines.
+-- A trigger assigns the numbers in the order of the join: by tenant. It locks the counter's row until the transaction ends.
+-- Another trigger sets booked_on from accrued_on. An invoice's service is completed on the last day of its plans, otherwise of
+-- its one-off lines.
 UPDATE batch.invoice
 SET
     status = 'finalized',
@@ -161,9 +159,9 @@ WHERE
 RETURNING invoice.invoice_id, invoice.number;
 
 -- name: void_invoices
--- Lock the invoices in the order of their ids, so that two recalculations cannot deadlock. Lock the application's rows too: an
--- invoice that the application marks as paid at this moment is not voided. The application may have no row for a draft. An
--- invoice with a recorded payment is not voided either.
+-- Locks the invoices in the order of their ids, so that two recalculations cannot deadlock. Also locks the application's rows: an
+-- invoice that the application marks as paid at this moment is not voided, nor one with a recorded payment. The application may
+-- have no row for a draft.
 WITH live AS (
     SELECT invoice.invoice_id
     FROM batch.invoice
@@ -194,8 +192,7 @@ WHERE invoice.invoice_id = live.invoice_id AND upper(coalesce(known.billing_stat
 RETURNING invoice.invoice_id;
 
 -- name: lock_by_id
--- Operations that void or credit the same invoice run one after the other. Each reads the state that the earlier one has left.
--- The order of the ids prevents deadlocks.
+-- Serializes operations that void or credit the same invoice. The order of the ids prevents deadlocks.
 SELECT FROM batch.invoice
 WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY invoice_id
@@ -238,7 +235,7 @@ UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_cr
 WHERE invoice_id = %(invoice_id)s AND NOT credited;
 
 -- name: corrected_by_run
--- The number of the invoice of a tenant's month that a run has corrected, also before it was cleared and opened again.
+-- The number of the invoice of a tenant's month that a run corrected, even before it was cleared.
 SELECT invoice.number
 FROM batch.invoice
 INNER JOIN batch.invoice_revision AS corrected ON invoice.invoice_id = corrected.invoice_id

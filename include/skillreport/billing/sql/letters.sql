@@ -1,6 +1,5 @@
 -- name: load_contacts
--- The present recipients of the letters of the transaction's tenants. BATCH-019-01 sends none to a tenant that the application
--- has deleted.
+-- The present recipients of the e-mails of the transaction's tenants. BATCH-019-01 sends none to a deleted tenant.
 SELECT
     listed.tenant_id,
     CASE
@@ -102,14 +101,12 @@ FROM batch.invoice_revision
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: letter_copies
--- The copies of these letters for further addresses.
 SELECT notification_id, letter_id, place, address
 FROM batch.letter_copy
 WHERE letter_id = any(%(letter_ids)s) AND place > 0;
 
 -- name: lock_letters
--- A sender that has read the letter does not claim its message now. In the order of the ids, so that two transactions cannot
--- deadlock.
+-- Prevents a sender that has read the letter from claiming its message. The order of the ids prevents deadlocks.
 SELECT id
 FROM batch.tenant_notification
 WHERE id = any(%(notification_ids)s)
@@ -117,8 +114,8 @@ ORDER BY id
 FOR UPDATE;
 
 -- name: withdraw_letters
--- Withdraw the locked letters that wait, and return them. A message that a sender has claimed, or that has failed for good or may
--- have arrived without a further attempt, is not withdrawn. An attempt that failed may have arrived nevertheless.
+-- Withdraws the locked letters that wait. Messages that are claimed, have failed permanently, or may have arrived without a
+-- further attempt are not withdrawn. A failed attempt may have arrived nevertheless.
 WITH message AS (
     SELECT outbox.host_log_id, outbox.status, outbox.attempts
     FROM batch.outbox
@@ -141,7 +138,7 @@ RETURNING
     ) AS may_have_arrived;
 
 -- name: insert_letter_decision
--- Who sends the letter approves the corrections that wait.
+-- The user who sends the letter approves the waiting corrections.
 WITH approved AS (
     UPDATE batch.invoice_revision SET approved_by = %(entered_by)s, approved_at = now()
     WHERE invoice_id = %(invoice_id)s AND approved_by IS null AND %(kind)s = 'send'
@@ -157,7 +154,6 @@ WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
 
 -- name: letter_decided_by_run
--- The numbers of the invoices of a tenant's month about whose letter a run has decided.
 SELECT invoice.number
 FROM batch.letter_decision AS decision
 INNER JOIN batch.invoice ON decision.invoice_id = invoice.invoice_id
@@ -166,15 +162,14 @@ WHERE
     AND decision.execution_id = %(execution_id)s;
 
 -- name: forget_withdrawn_messages
--- A sender that had read the letter before it was stopped has withdrawn its message. The message would hide the letter from the
--- next run.
+-- A sender may have withdrawn the message of a stopped letter. The message would hide the letter from the next run.
 DELETE FROM batch.outbox
 WHERE
     tenant_id = %(tenant_id)s AND status = 'withdrawn'
     AND dedupe_key = any(SELECT 'host:' || id FROM unnest(%(notification_ids)s::text[]) AS listed (id));
 
 -- name: forget_copies
--- A copy that is not withdrawn has left, or may have.
+-- A copy that is not withdrawn was sent, or may have been.
 DELETE FROM batch.letter_copy AS copy
 WHERE
     letter_id = %(letter_id)s
@@ -186,7 +181,7 @@ WHERE
     );
 
 -- name: copy_letter
--- The present copies of a letter. A copy that has no row yet gets that of the letter.
+-- The present copies of a letter. A copy without a row gets the letter's.
 WITH copy AS (
     SELECT *
     FROM
@@ -216,7 +211,7 @@ WHERE letter.id = %(letter_id)s
 ON CONFLICT (id) DO NOTHING;
 
 -- name: release_letters
--- Let the next run send the letter and its copies, each unless a sender has claimed it or it may have arrived.
+-- Release the letter and its copies for the next run, except those that a sender has claimed or that may have arrived.
 UPDATE batch.tenant_notification AS letter
 SET
     is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC',

@@ -1,5 +1,5 @@
 -- name: overdue_former_tenants
--- Runs across tenants, as batch_platform.
+-- Acts as batch_platform.
 SELECT DISTINCT receivable.tenant_id
 FROM batch.receivable
 INNER JOIN batch.all_tenant AS tenant ON receivable.tenant_id = tenant.tenant_id
@@ -9,25 +9,25 @@ WHERE
 ORDER BY receivable.tenant_id;
 
 -- name: lock_overdue
--- In the order of the ids, like void_invoices, so that two transactions cannot deadlock.
+-- Ordered by id, like void_invoices, to prevent deadlocks.
 SELECT invoice_id FROM batch.invoice
 WHERE
     kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
     AND open_amount <> 0 AND open_amount > 0
-    -- The rest of a payment that may be the fee of the payer's bank.
+    -- The rest of a payment that may be the bank's fee.
     AND NOT (paid_total > 0 AND coalesce(open_amount * yen_total / nullif(total, 0) <= %(fee_tolerance)s, false))
     AND due_on BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY invoice_id
 FOR UPDATE;
 
 -- name: load_overdue
--- Without invoices that the application marks as PAID, and without those of the stop list.
+-- Excludes invoices that the application marks as PAID, and invoices on the stop list.
 SELECT
     invoice.invoice_id, invoice.tenant_id, coalesce(newest.content, invoice.content) AS content, invoice.number,
     coalesce(newest.revision, 1) AS revision, invoice.issued_on, invoice.due_on, invoice.currency,
     invoice.open_amount,
     array(
-        -- Earlier reminders are about an earlier due date, which a correction has moved.
+        -- Reminders of an earlier revision are about its due date, which a correction has changed.
         SELECT known.days FROM batch.overdue_reminder AS known
         WHERE known.invoice_id = invoice.invoice_id AND known.queued_on > invoice.due_on
     ) AS queued_days,
@@ -71,13 +71,13 @@ WHERE
 ORDER BY invoice.due_on, invoice.number;
 
 -- name: unsent_reminders
--- Those of these reminders that were withdrawn before they were surely sent.
+-- The reminders of these that were withdrawn before they were certainly sent.
 SELECT id
 FROM batch.tenant_notification
 WHERE id = any(%(notification_ids)s) AND is_deleted AND upper(send_status) IN ('PENDING', 'RETRY');
 
 -- name: credit_balances
--- The amounts that the transaction's tenants have overpaid for their invoices, per currency.
+-- The amounts that the transaction's tenants have overpaid, per currency.
 SELECT
     invoice.tenant_id,
     invoice.currency,
@@ -99,8 +99,7 @@ FROM batch.overdue_reminder
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: lock_open_invoices
--- A concurrent transaction may queue a reminder for one of these invoices. It either queues it before the stop, and the reminder
--- is withdrawn, or it sees the stop.
+-- A concurrent transaction either queues a reminder before the stop, which is then withdrawn, or sees the stop.
 SELECT invoice_id FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND invoice_id = coalesce(%(invoice_id)s, invoice_id)

@@ -1,7 +1,6 @@
 -- name: find_payable
--- Invoices and credit notes by their numbers, whatever their status: of the transaction's tenants, or as batch_platform of all. A
--- customer may have paid an invoice that this one replaces. So the earliest date of a payment is that of the first invoice of the
--- chain.
+-- Invoices and credit notes of any status by number: of the transaction's tenants, or as batch_platform of all. A customer may
+-- have paid an invoice that this one replaces. So the earliest payment date is the date of the chain's first invoice.
 WITH RECURSIVE chain (number, tenant_id, issued_on, replaced_number) AS (
     SELECT number, tenant_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
     WHERE number = any(%(numbers)s)
@@ -29,7 +28,6 @@ FROM batch.invoice
 WHERE invoice.number = any(%(numbers)s);
 
 -- name: overpaid_of_month
--- The tenant's invoices of the month whose payments exceed their amount, including credited invoices.
 SELECT number FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
@@ -37,16 +35,16 @@ WHERE
 ORDER BY number;
 
 -- name: lock_invoices
--- In the order of the ids, like void_invoices, so that two transactions cannot deadlock.
+-- Ordered by id, like void_invoices, to prevent deadlocks.
 SELECT invoice_id FROM batch.invoice
 WHERE number = any(%(numbers)s)
 ORDER BY invoice_id
 FOR UPDATE;
 
 -- name: equal_payments
--- Recorded payments of the tenants that may be the same money as these new ones, of each the first. What a person has entered for
--- several invoices on one day may be one transfer, and the parts of a transfer may be entered as one payment. Under one
--- reference, several invoices are paid.
+-- Recorded payments of the tenants that may be the same money as the new ones: the first of each. Entered payments for several
+-- invoices on one day may be one transfer. The parts of a transfer may be entered as one payment. Several invoices are paid under
+-- one reference.
 WITH recorded AS (
     SELECT
         payment.tenant_id, payment.currency, payment.paid_on, payment.amount, payment.transfer_id,
@@ -101,8 +99,8 @@ WHERE
 ORDER BY listed.place, found.paid_on, found.numbers;
 
 -- name: insert_payments
--- Insert payments of different invoices, and update the sums on these, which the transaction has locked. No row of a payment: its
--- reference is already recorded.
+-- Insert payments of different invoices, and update the sums on the invoices, which the transaction has locked. No row of a
+-- payment: its reference is already recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, yen, method, reference, transfer_id, source, reason,
@@ -141,7 +139,7 @@ WHERE invoice.invoice_id = entered.invoice_id
 RETURNING entered.payment_id, invoice.invoice_id, invoice.written_off_total > 0 AS is_written_off;
 
 -- name: paid_in_application
--- Those of these invoices that the application itself marks as PAID.
+-- These invoices, if the application itself marks them as PAID.
 SELECT invoice.number
 FROM batch.invoice
 WHERE
@@ -152,7 +150,7 @@ WHERE
     );
 
 -- name: all_paid_in_application
--- The same as batch_platform, of all tenants.
+-- The same as batch_platform, for all tenants.
 SELECT invoice.number
 FROM batch.invoice
 WHERE
@@ -163,7 +161,7 @@ WHERE
     );
 
 -- name: is_applications_own
--- Whether a payment is that of the application, which still marks the invoice as PAID.
+-- True for the application's own payment of an invoice that it still marks as PAID.
 SELECT
     exists(
         SELECT FROM batch.payment
@@ -176,7 +174,7 @@ SELECT
 
 -- name: record_application_payment
 -- The payment of an invoice that the application marks as PAID and for which nothing is recorded. The application may have taken
--- an earlier one back, which keeps its reference. One that was moved to another invoice is no new one.
+-- an earlier one back, which keeps its reference. Moved payments are not recorded again.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, paid_on, amount, currency, yen, method, reference, source, entered_by,
@@ -287,7 +285,7 @@ FROM batch.invoice
 WHERE invoice_id = any(%(invoice_ids)s);
 
 -- name: lock_host_rows
--- Those of the application's rows that are PAID. All rows are locked, so that they do not change until the transaction ends.
+-- The application's rows that are PAID. All rows are locked until the transaction ends.
 SELECT locked.id FROM (
     SELECT id, billing_status FROM batch.tenant_billing
     WHERE id = any(%(invoice_ids)s)
@@ -306,7 +304,7 @@ SET billing_status = 'INVOICED', paid_date = null, payment_method = null, update
 WHERE id = any(%(invoice_ids)s) AND upper(billing_status) = 'PAID';
 
 -- name: former_invoiced_tenants
--- Runs across tenants, as batch_platform. Tenants that are no longer active and have a numbered invoice of the month, or a draft.
+-- Acts as batch_platform. Inactive tenants with a numbered invoice of the month, or a draft.
 SELECT DISTINCT invoice.tenant_id
 FROM batch.invoice
 INNER JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
@@ -317,8 +315,7 @@ WHERE
 ORDER BY invoice.tenant_id;
 
 -- name: vanished_payers
--- Runs across tenants, as batch_platform. Tenants with a numbered invoice that the application has deleted from its table, with
--- the code and the name of their last invoice.
+-- Acts as batch_platform. Deleted tenants with a numbered invoice, with the code and name of their last invoice.
 SELECT DISTINCT ON (invoice.tenant_id)
     invoice.tenant_id,
     coalesce(invoice.content ->> 'tenant_code', invoice.tenant_id) AS tenant_code,

@@ -1,10 +1,10 @@
 -- name: changed_invoices
 -- Final invoices with a day that was closed after they were created: again, late, or as the last day of the month. For the
--- transaction's tenants, or as batch_platform for all; for one month, or for the months from ``since`` on. Days that are not
--- billed are included, because the caller compares the figures.
+-- transaction's tenants, or as batch_platform for all; for one month, or for the months from ``since`` on. Unbilled days are
+-- included, because the caller compares the figures.
 WITH late AS MATERIALIZED (
-    -- The time of a day is the start of its transaction. The last days of all tenants are closed shortly before the invoices are
-    -- created, so a wider margin would find them all.
+    -- A day's time is the start of its transaction. Last days are closed shortly before the invoices are created, so a wider
+    -- margin would find all.
     SELECT
         day.tenant_id,
         date_trunc('month', day.usage_date::timestamp)::date AS month_start,
@@ -33,7 +33,7 @@ WITH late AS MATERIALIZED (
         )
 ),
 
--- Materialized, so that the days of the few invoices with a late day are compared, not those of all invoices.
+-- Materialized, to compare only the days of the few invoices with a late day.
 suspect AS MATERIALIZED (
     SELECT
         invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.inputs, invoice.number, invoice.issued_on,
@@ -90,7 +90,7 @@ WHERE tenant_id = %(tenant_id)s AND usage_date BETWEEN %(period_start)s AND %(pe
 ORDER BY usage_date, meter;
 
 -- name: credited_amounts
--- What the final credit notes have taken of an invoice per category, as numbers below 0.
+-- The amounts that the final credit notes took from an invoice per category, as numbers below 0.
 SELECT total.category, sum(total.taxable_amount) AS amount
 FROM batch.invoice AS credit
 CROSS JOIN
@@ -105,8 +105,8 @@ WHERE carries_invoice_id = %(invoice_id)s
 GROUP BY tax_category;
 
 -- name: vanished_tenants
--- Runs across tenants, as batch_platform. Tenants that the application has deleted from its table, with closed days that no
--- invoice bills. The recursion jumps from tenant to tenant in the index, because reading all days would take seconds.
+-- Acts as batch_platform. Deleted tenants with closed days that no invoice bills. The recursion jumps through the index, because
+-- reading all days would take seconds.
 WITH RECURSIVE listed (tenant_id) AS (
     SELECT min(tenant_id) FROM batch.usage_day
     UNION ALL
@@ -148,8 +148,8 @@ WHERE
 ORDER BY listed.tenant_id, month.month_start;
 
 -- name: idle_contracts
--- Runs across tenants, as batch_platform. Tenants that are not in use, but whose contract has begun and has no end, without usage
--- and without an invoice in the month. The run does not process them.
+-- Acts as batch_platform. Inactive tenants whose contract has begun and has no end, without usage and without an invoice in the
+-- month. The run does not process them.
 SELECT tenant.tenant_code, tenant.status, coalesce(change.plan, tenant.subscription_plan) AS plan, tenant.contract_start
 FROM batch.all_tenant AS tenant
 LEFT JOIN LATERAL (
@@ -176,8 +176,7 @@ WHERE
 ORDER BY tenant.tenant_code;
 
 -- name: forgotten_lines
--- Runs across tenants, as batch_platform. One-off lines that are in no draft and in no final invoice: they were entered after
--- their month was finalised, or their tenant has no invoice for it.
+-- Acts as batch_platform. One-off lines in no draft and no final invoice: entered too late, or without an invoice.
 SELECT
     coalesce(tenant.tenant_code, extra.tenant_id) AS tenant_code, extra.charged_on, extra.description,
     extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by
@@ -197,7 +196,7 @@ WHERE
 ORDER BY tenant_code, extra.charged_on, extra.extra_charge_id;
 
 -- name: held_invoices
--- Runs across tenants, as batch_platform. Drafts of earlier months that wait for an approval or a correction.
+-- Acts as batch_platform. Drafts of earlier months that wait for an approval or a correction.
 SELECT
     invoice.content ->> 'tenant_code' AS tenant_code, invoice.period_start, invoice.total, invoice.currency, invoice.hold_reason
 FROM batch.invoice
@@ -207,7 +206,7 @@ WHERE
 ORDER BY invoice.period_start, tenant_code;
 
 -- name: credits_to_approve
--- Runs across tenants, as batch_platform. The credit notes and write-offs that wait for somebody else's approval.
+-- Acts as batch_platform. The credit notes and write-offs that wait for another user's approval.
 SELECT
     content ->> 'tenant_code' AS tenant_code, period_start, total, currency, credit_reason, entered_by, created_at AS entered_at
 FROM batch.invoice
@@ -222,7 +221,7 @@ WHERE written.decided_in IS null AND invoice.period_start BETWEEN %(since)s AND 
 ORDER BY period_start, tenant_code, entered_at;
 
 -- name: months_without_a_run
--- Runs across tenants, as batch_platform. Earlier months with closed usage and without an invoice of any tenant.
+-- Acts as batch_platform. Earlier months with closed usage and without any invoice.
 SELECT month.month_start::date AS month_start
 FROM
     generate_series(%(since)s::timestamp, %(period_start)s::timestamp - interval '1 day', interval '1 month') AS month (
@@ -250,9 +249,8 @@ WHERE outcome.execution_id = %(execution_id)s AND outcome.details ? 'attention'
 ORDER BY tenant_code, remark.text;
 
 -- name: approved_alone
--- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
--- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE). Entries of others that the same act has
--- approved are not listed.
+-- Acts as batch_platform. Entries that their author approved in a month (Asia/Tokyo), with the amount, or the number of a change.
+-- Such an approver's name ends with ``mark`` (second_person.ALONE). Others' entries that the same act approved are excluded.
 SELECT
     coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
     entry.approved_by
@@ -303,9 +301,9 @@ WHERE
 ORDER BY entry.approved_at, tenant_code, entry.kind;
 
 -- name: texts_without_approval
--- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
--- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait. An author's approval
--- of a draft stamps the own lines, too, with ``mark`` (second_person.ALONE) or without.
+-- Acts as batch_platform. Free texts for customers that no other user has approved: those of the month's final lines, and those
+-- that were entered or sent in the month (Asia/Tokyo). Corrections always wait. An author's approval of a draft also stamps the
+-- own lines, with ``mark`` (second_person.ALONE) or without.
 SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
 FROM (
     SELECT

@@ -1,13 +1,12 @@
 -- name: lock_transfers
--- One import or matching at a time, and no record of payments meanwhile.
+-- Runs one import or matching at a time, and none while payments are recorded.
 SELECT pg_advisory_xact_lock(%(lock)s, 0);
 
 -- name: keep_transfers
--- No matching until the transaction ends: it changes transfers and choices in another order.
+-- Prevents a matching until the transaction ends, because it changes transfers and choices in another order.
 SELECT pg_advisory_xact_lock_shared(%(lock)s, 0);
 
 -- name: find_bank_file
--- Runs across tenants, as batch_platform.
 SELECT run_on FROM batch.bank_file
 WHERE sha256 = %(sha256)s;
 
@@ -45,13 +44,13 @@ WHERE sha256 = %(sha256)s
 RETURNING new_transfers;
 
 -- name: open_cancellations
--- Runs across tenants, as batch_platform. The cancellations without their transfer, the oldest first.
+-- The cancellations without their transfer, oldest first.
 SELECT transfer_id FROM batch.bank_transfer
 WHERE is_cancellation AND settled < amount AND cancelled_by IS null AND set_aside_at IS null
 ORDER BY booked_on, transfer_id;
 
 -- name: cancel_transfer
--- The newest transfer of the same account, payer and amount, first one with the same reference.
+-- The newest transfer of the same account, payer and amount; one with the same reference comes first.
 WITH cancelled AS (
     UPDATE batch.bank_transfer
     SET cancelled_by = %(cancellation)s, doubt = null
@@ -80,8 +79,7 @@ WHERE cancellation.transfer_id = %(cancellation)s
 RETURNING cancelled.transfer_id;
 
 -- name: load_open_transfers
--- Runs across tenants, as batch_platform. In the order of their arrival. An earlier file may have the same transfer with another
--- reference: the formats of a bank differ.
+-- In the order of arrival. An earlier file may have the same transfer with another reference, because a bank's formats differ.
 SELECT
     transfer.transfer_id, transfer.booked_on, transfer.amount - transfer.settled AS amount, transfer.payer_key,
     transfer.payer_code, transfer.was_taken_back, file.run_on AS imported_on,
@@ -102,7 +100,7 @@ WHERE
 ORDER BY transfer.booked_on, transfer.sha256, transfer.line, transfer.transfer_id;
 
 -- name: payments_of_cancelled
--- Runs across tenants, as batch_platform. The payments of transfers that the bank has cancelled.
+-- The payments of transfers that the bank cancelled.
 SELECT payment.transfer_id, payment.payment_id, payment.tenant_id, invoice.number, payment.amount
 FROM batch.bank_transfer AS transfer
 INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
@@ -111,8 +109,8 @@ WHERE transfer.cancelled_by IS NOT null AND payment.reversed_at IS null
 ORDER BY payment.transfer_id, payment.payment_id;
 
 -- name: load_unpaid
--- Runs across tenants, as batch_platform. The invoices in yen with an open amount, with the first day of a payment: the issue
--- date of the first invoice in the chain of replaced ones.
+-- The open invoices in yen, with the first possible payment day: the issue date of the first invoice in the chain of replaced
+-- ones.
 WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
     SELECT invoice_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
     WHERE
@@ -132,9 +130,8 @@ FROM (
 INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 
 -- name: load_payers
--- Runs across tenants, as batch_platform. A payer is not sure any more if a person has since reversed a payment of its transfer,
--- and no payment of the transfer is left at the tenant. It is no payer at all if such a mistake is the only reason why it is
--- known.
+-- A payer is no longer sure if a user has since reversed a payment of its transfer, and the tenant has no other payment of it. A
+-- payer known only from such a mistake is left out.
 SELECT payer.tenant_id, payer.payer_key, payer.payer_code, mistake.entered_at IS null AS is_sure
 FROM batch.payer
 CROSS JOIN
@@ -161,8 +158,7 @@ WHERE
     );
 
 -- name: load_entered_payments
--- Runs across tenants, as batch_platform. The payments in yen that people have entered since a day, and that belong to no
--- transfer.
+-- The yen payments that users entered since a day and that belong to no transfer.
 SELECT payment.payment_id, payment.tenant_id, invoice.number, payment.paid_on, payment.amount
 FROM batch.payment
 INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
@@ -172,11 +168,10 @@ WHERE
 ORDER BY payment.paid_on, invoice.number, payment.payment_id;
 
 -- name: delete_all_choices
--- Runs across tenants, as batch_platform.
 DELETE FROM batch.transfer_choice;
 
 -- name: insert_choices
--- Runs across tenants, as batch_platform. The result of a matching.
+-- The result of a matching.
 INSERT INTO batch.transfer_choice (
     transfer_id, choice, part, tenant_id, number, paid_on, amount, fee, payment_id, is_automatic
 )
@@ -192,25 +187,22 @@ FROM
 INNER JOIN batch.bank_transfer AS transfer ON listed.transfer_id = transfer.transfer_id;
 
 -- name: write_doubts
--- Runs across tenants, as batch_platform.
 UPDATE batch.bank_transfer AS transfer
 SET doubt = listed.doubt
 FROM unnest(%(transfer_ids)s::text[], %(doubts)s::text[]) AS listed (transfer_id, doubt)
 WHERE transfer.transfer_id = listed.transfer_id AND transfer.doubt IS DISTINCT FROM listed.doubt;
 
 -- name: delete_reminder_holds
--- Runs across tenants, as batch_platform.
 DELETE FROM batch.reminder_hold;
 
 -- name: insert_reminder_holds
--- Runs across tenants, as batch_platform.
 INSERT INTO batch.reminder_hold (number, tenant_id, held_until, transfers)
 SELECT listed.number, listed.tenant_id, listed.held_until, listed.transfers
 FROM
     jsonb_to_recordset(%(holds)s) AS listed (number text, tenant_id text, held_until date, transfers text[]);
 
 -- name: automatic_choices
--- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the payment's transfer.
+-- The automatic payments of the transaction's tenants. With payment_id: the bank cancelled the payment's transfer.
 SELECT transfer_id, tenant_id, number, paid_on, amount, fee, payment_id
 FROM batch.transfer_choice
 WHERE is_automatic
@@ -221,7 +213,6 @@ DELETE FROM batch.transfer_choice
 WHERE transfer_id = any(%(transfer_ids)s);
 
 -- name: find_transfers
--- Runs across tenants, as batch_platform.
 SELECT
     transfer_id, booked_on, amount, amount - settled AS rest, payer_name, payer_key, payer_code, is_cancellation,
     set_aside_at IS NOT null AS is_set_aside, cancelled_by IS NOT null AS is_cancelled, doubt
@@ -229,14 +220,13 @@ FROM batch.bank_transfer
 WHERE transfer_id = any(%(transfer_ids)s);
 
 -- name: load_choices
--- Runs across tenants, as batch_platform.
 SELECT transfer_id, choice, tenant_id, number, paid_on, amount, fee, payment_id
 FROM batch.transfer_choice
 WHERE transfer_id = any(%(transfer_ids)s)
 ORDER BY transfer_id, choice, part;
 
 -- name: paid_tenants
--- Runs across tenants, as batch_platform. The tenants to which an import may give a payment, or take one from.
+-- The tenants to which an import may give a payment, or take one from.
 SELECT tenant_id FROM batch.invoice
 WHERE
     kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
@@ -264,8 +254,8 @@ WHERE payment.transfer_id = any(%(transfer_ids)s)
 ORDER BY payment.entered_at, payment.payment_id;
 
 -- name: remember_payers
--- Runs across tenants, as batch_platform. The payers of these transfers, for the tenants that have their payments by this run. A
--- transfer whose other tenant has failed is left out: its payer would be sure for one of them.
+-- The payers of these transfers, for the tenants with payments by this run. A transfer with a failed tenant is left out; its
+-- payer would be sure for the others.
 INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
 SELECT DISTINCT ON (payment.tenant_id, transfer.payer_key, transfer.payer_code)
     payment.tenant_id, transfer.payer_key, transfer.payer_code,
@@ -280,32 +270,30 @@ ON CONFLICT (tenant_id, payer_key, payer_code)
 DO UPDATE SET confirmed_by = excluded.confirmed_by, confirmed_at = clock_timestamp(), execution_id = excluded.execution_id;
 
 -- name: forget_payers
--- Runs across tenants, as batch_platform.
 DELETE FROM batch.payer
 WHERE payer_id = any(%(payer_ids)s);
 
 -- name: count_doubts
--- Runs across tenants, as batch_platform. The transfers that wait for a person.
+-- The transfers that wait for a user.
 SELECT doubt, count(*) AS transfers FROM batch.bank_transfer
 WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND doubt IS NOT null
 GROUP BY doubt
 ORDER BY doubt;
 
 -- name: set_aside
--- Runs across tenants, as batch_platform. What is open of these transfers, and cancellations without their transfer.
+-- The rest of these transfers, and cancellations without their transfer.
 UPDATE batch.bank_transfer
 SET set_aside_reason = %(reason)s, set_aside_by = %(person)s, set_aside_at = clock_timestamp()
 WHERE
     transfer_id = any(%(transfer_ids)s) AND settled < amount AND cancelled_by IS null AND set_aside_at IS null;
 
 -- name: reopen
--- Runs across tenants, as batch_platform.
 UPDATE batch.bank_transfer
 SET set_aside_reason = null, set_aside_by = null, set_aside_at = null
 WHERE transfer_id = any(%(transfer_ids)s) AND set_aside_at IS NOT null;
 
 -- name: unrecorded
--- Runs across tenants, as batch_platform. The transfers that needed no person, and whose tenant has failed in this run.
+-- The automatic transfers whose tenant failed in this run.
 SELECT DISTINCT choice.transfer_id
 FROM batch.transfer_choice AS choice
 INNER JOIN batch.tenant_outcome AS outcome ON choice.tenant_id = outcome.tenant_id
@@ -313,8 +301,7 @@ WHERE
     choice.is_automatic AND choice.payment_id IS null AND outcome.execution_id = %(execution_id)s AND outcome.status = 'failed';
 
 -- name: open_transfers_on
--- Runs across tenants, as batch_platform. Number and yen of the transfers that are no payment yet, of those that had arrived at
--- the end of a day.
+-- Number and yen of the unassigned transfers among those that had arrived at the end of a day.
 SELECT
     count(*) AS transfers,
     coalesce(sum(CASE WHEN is_cancellation THEN -1 ELSE 1 END * (amount - settled)), 0) AS yen

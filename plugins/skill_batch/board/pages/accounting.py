@@ -1,4 +1,4 @@
-"""会計ファイル: the accountant's files of the closed months as they were recorded, and of the open months as they are now."""
+"""会計ファイル: the recorded accounting files of closed months, and the provisional files of open months."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
 
-# Closed months of this time are listed, and so many of the newest months are looked up for provisional files.
+# Closed months in this period are listed. Provisional files are searched in as many of the newest months.
 _LISTED = timedelta(days=2 * 365)
 _OPEN_MONTHS = 3
 
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 @router.get("/accounting")
 def accounting_page(request: Request, rights: RightsDep) -> Response:
-    """The files by month, the newest first."""
+    """The files by month, newest first."""
     rights.require_read(TENANT_BILLING.dag_id)
     today = datetime.now(JAPAN).date()
     provisional, problem = _open_months(today)
@@ -53,9 +53,9 @@ def accounting_page(request: Request, rights: RightsDep) -> Response:
 
 @router.get("/accounting/{month}/{name}")
 def accounting_file(request: Request, rights: RightsDep, month: date, name: str) -> Response:
-    """A file of a closed month as it was recorded, or a provisional one.
+    """A file of a closed month as recorded, or a provisional file.
 
-    :raises ArchivedFileError: it cannot be read, or is not the recorded one.
+    :raises ArchivedFileError: it is unreadable or was changed.
     """
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
@@ -75,12 +75,12 @@ def accounting_file(request: Request, rights: RightsDep, month: date, name: str)
 
 
 def file_name(row: Row) -> str:
-    """The name of an accountant's file, without its folder."""
+    """The name of an accounting file, without its folder."""
     return str(row["key"]).rpartition("/")[2]
 
 
 def _open_months(today: date) -> tuple[Sequence[tuple[date, Sequence[Row]]], str]:
-    """The provisional files of the newest months, and why there is no list. Call it without a connection: the store may be slow."""
+    """The newest months' provisional files, and why there is no list. Call it without a connection, because the store may be slow."""
     months = [today.replace(day=1)]
     while len(months) < _OPEN_MONTHS:
         months.append((months[-1] - timedelta(days=1)).replace(day=1))

@@ -37,7 +37,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class NewestRun:
-    """The latest run that has ended and was no dry run."""
+    """The latest real run that has ended."""
 
     row: Mapping[str, Any]
     counts: Mapping[str, int]
@@ -50,7 +50,7 @@ class NewestRun:
 
 @dataclass(frozen=True)
 class BatchPage:
-    """What the page shows. ``runs`` is one page of them; ``due_at`` (aware) is None for an operation, which has no schedule."""
+    """The content of the page. ``runs`` is one page of them; ``due_at`` (aware) is None for an operation."""
 
     spec: RunSpec
     charts: Sequence[Series]
@@ -77,7 +77,7 @@ def load_batch(
     number: int,
     now: datetime,
 ) -> BatchPage:
-    """The page of a batch at ``now`` (aware), with the runs of page ``number``, from 1."""
+    """The page of a batch at ``now`` (aware), with page ``number`` of its runs (from 1)."""
     usual = load_usual_seconds(connection, [spec.id]).get(spec.id)
 
     def runs(count: int, skipped: int) -> list[RunCell]:
@@ -96,7 +96,7 @@ def load_batch(
 
 
 def charts_of(runs: Sequence[RunCell], usual_seconds: Decimal | None) -> list[Series]:
-    """The charts of these runs, oldest first. Runs with a failed tenant are marked; dry runs are left out."""
+    """The charts of these runs, oldest first. Runs with a failed tenant are marked; dry runs are excluded."""
     shown = [run for run in runs if not run.row["dry_run"]]
     if not shown:
         return []

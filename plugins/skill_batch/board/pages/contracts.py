@@ -1,4 +1,4 @@
-"""契約の変更: what changes of contracts wait, and a tenant's contract: what its invoices depend on beside the price list."""
+"""契約の変更: waiting changes of contracts, and the data of a tenant's contract that its invoices depend on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ router = APIRouter()
 _MOST_LISTED = 50
 _MOST_ROWS = 200
 
-# The last mail to an address is searched in this time, which has two months' invoices.
+# The last mail to an address is searched in this period, which covers two months' invoices.
 _MAILS = timedelta(days=62)
 
-# The states of a mail that did not arrive.
 _NOT_ARRIVED = ("dead", "expired", "ambiguous")
 
-# The fields of the operations whose columns have other names.
 _FIELDS = {"name": "discount_name", "kind": "discount_kind"}
 
 Row = Mapping[str, Any]
@@ -39,7 +37,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Waiting:
-    """The changes that wait. ``rows`` has the first rows of each file by the change's id, with the columns that they change."""
+    """The waiting changes. ``rows`` has the first rows of each file by change id, with the changed columns."""
 
     changes: Sequence[Row]
     rows: Mapping[str, Sequence[Row]]
@@ -61,12 +59,12 @@ class Contract:
 
     @property
     def code(self) -> str:
-        """The code. If the application has deleted the tenant, its id."""
+        """The code, or the id if the application has deleted the tenant."""
         return str(self.tenant["tenant_code"]) if self.tenant else self.tenant_id
 
 
 def load_waiting(connection: psycopg.Connection[Any], tenant_id: str | None = None) -> Waiting:
-    """The changes that wait, of a tenant or of all."""
+    """The waiting changes of a tenant, or of all."""
     changes = _SQL.rows(connection, "waiting_contract_changes", tenant_id=tenant_id, most=_MOST_LISTED)
     files = [change["change_id"] for change in changes if change["kind"] == "import"]
     rows: dict[str, list[Row]] = {}
@@ -79,7 +77,7 @@ def load_waiting(connection: psycopg.Connection[Any], tenant_id: str | None = No
 
 
 def load_contract(connection: psycopg.Connection[Any], tenant_id: str, now: datetime) -> Contract | None:
-    """A tenant's contract at ``now`` (aware); None if nothing is known about the tenant."""
+    """A tenant's contract at ``now`` (aware); None if the tenant is unknown."""
     of_tenant = {"tenant_id": tenant_id}
     today = now.astimezone(JAPAN).date()
     terms = _SQL.rows(connection, "contract_terms", today=today, **of_tenant)
@@ -99,7 +97,7 @@ def load_contract(connection: psycopg.Connection[Any], tenant_id: str, now: date
 
 
 def _fields(term: Row) -> dict[str, Any]:
-    """The values of the dialog that corrects the row. A plan has no last day: it holds until the next one."""
+    """The dialog's values for correcting the row. A plan has no last day: it is valid until the next one."""
     if term["kind"] == "plan":
         return {**term["terms"], "plan_from": term["valid_from"]}
     values = {**term["terms"], "valid_from": term["valid_from"], "valid_to": term["valid_to"]}
@@ -108,7 +106,7 @@ def _fields(term: Row) -> dict[str, Any]:
 
 @router.get("/tenants/{tenant_id:path}/contract")
 def contract_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
-    """A tenant's contract, only for those who may change it: it names people, with their addresses."""
+    """A tenant's contract. Only for users who may change it, because it has names and addresses."""
     rights.require_start(OPERATE_CONTRACTS.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -130,7 +128,7 @@ def contract_page(request: Request, rights: RightsDep, tenant_id: str) -> Respon
 
 @router.get("/contracts")
 def contracts_page(request: Request, rights: RightsDep) -> Response:
-    """What waits of all tenants, and the exchange rates, only for those who may change contracts."""
+    """The waiting changes of all tenants, and the exchange rates. Only for users who may change contracts."""
     rights.require_start(OPERATE_CONTRACTS.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:

@@ -54,9 +54,9 @@ Text = Annotated[str, Query(max_length=200)]
 
 @dataclass(frozen=True)
 class Criteria:
-    """The search criteria; empty values do not filter. Dates are those of the documents, amounts are in yen and with tax.
+    """The search criteria; empty values do not filter. Dates are the documents', amounts are in yen with tax.
 
-    ``counterparty`` is a part of the customer's name, ``number`` the beginning of the document's. ``page`` is numbered from 1.
+    ``counterparty`` is a part of the customer's name, ``number`` the beginning of the document's number. ``page`` counts from 1.
     """
 
     first_day: date | None = None
@@ -83,7 +83,7 @@ class Criteria:
         }
 
     def query(self) -> dict[str, Any]:
-        """The criteria as parameters of an address."""
+        """The criteria as query parameters."""
         return {
             "date_from": self.first_day,
             "date_to": self.last_day,
@@ -98,7 +98,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class FoundDocuments:
-    """The content of the page. ``total`` stops at ``MOST`` + 1: there are more documents than a file may have."""
+    """The content of the page. ``total`` stops at ``MOST`` + 1, which is too many for a file."""
 
     criteria: Criteria
     documents: Sequence[Mapping[str, Any]]
@@ -106,7 +106,7 @@ class FoundDocuments:
 
     @property
     def is_exportable(self) -> bool:
-        """Whether one CSV file can contain all of them."""
+        """True if one CSV file can contain all of them."""
         return 0 < self.total <= MOST
 
     @property
@@ -117,7 +117,7 @@ class FoundDocuments:
 
 
 def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> FoundDocuments:
-    """One page of the documents."""
+    """A page of the documents."""
     parameters = criteria.parameters(connection)
     return FoundDocuments(
         criteria,
@@ -129,7 +129,7 @@ def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> F
 
 
 def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> bytes | None:
-    """All documents as CSV (UTF-8 with BOM) with the columns of a month's index; None: there are more than ``MOST``."""
+    """All documents as CSV (UTF-8 with BOM) with the columns of a month's index; None if there are more than ``MOST``."""
     rows = _SQL.rows(
         connection, "found_documents", **criteria.parameters(connection), most=MOST + 1, skipped=0
     )
@@ -183,7 +183,7 @@ CriteriaDep = Annotated[Criteria, Depends(_criteria)]
 
 @router.get("/documents")
 def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
-    """One page of the documents that match the criteria."""
+    """A page of the documents that match the criteria."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -198,7 +198,7 @@ def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Resp
 
 @router.get("/documents.csv")
 def documents_csv(request: Request, rights: RightsDep, criteria: CriteriaDep) -> Response:
-    """All documents that match the criteria as a CSV file. :raises HTTPException: 400, there are too many."""
+    """The documents that match the criteria as a CSV file. :raises HTTPException: 400, there are too many."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:

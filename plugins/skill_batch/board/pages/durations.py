@@ -1,4 +1,4 @@
-"""所要時間: the batches of a chosen period by duration, rows and failures, each with its longest run."""
+"""所要時間: the batches of a period by duration, rows and failures, each with its longest run."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ _WEEK = timedelta(days=6)
 
 @dataclass(frozen=True)
 class DaySpan:
-    """The days, in Asia/Tokyo, on which the runs started, both included."""
+    """The days (Asia/Tokyo) on which the runs started, both included."""
 
     first_day: date
     last_day: date
 
     @property
     def since(self) -> datetime:
-        """Its beginning."""
+        """The start of the first day."""
         return datetime.combine(self.first_day, time(), JAPAN)
 
     @property
     def until(self) -> datetime:
-        """Its end, which it does not contain."""
+        """The end of the last day (exclusive)."""
         return datetime.combine(self.last_day + timedelta(days=1), time(), JAPAN)
 
 
 def ratio(row: Row) -> float | None:
-    """The average duration divided by that of the period before; None without one."""
+    """The average duration divided by the previous period's; None without one."""
     return float(row["average_seconds"] / row["earlier_seconds"]) if row["earlier_seconds"] else None
 
 
@@ -72,7 +72,7 @@ _KEYS: Mapping[Sort, Callable[[Row], Any]] = {
 def load_durations(
     connection: psycopg.Connection[Any], period: DaySpan, sort: Sort, batch_ids: Sequence[str]
 ) -> list[Row]:
-    """The batches and operations of these ids that ran in the period, in the order."""
+    """The batches and operations of these ids that ran in the period, sorted."""
     rows = _SQL.rows(
         connection,
         "durations",

@@ -35,7 +35,7 @@ router = APIRouter()
 _PERIOD = timedelta(days=7)
 _MOST = 200
 
-# Each section of the page, and the batch whose runs its reader may see.
+# The page's sections, each with the batch whose runs its reader may see.
 _SECTIONS: tuple[tuple[str, BatchSpec], ...] = (
     ("incidents", TENANT_MONITORING),
     ("directories", EXTERNAL_SYNC),
@@ -54,7 +54,7 @@ Rows = Sequence[Mapping[str, Any]]
 class Findings:
     """The content of the page; a list is empty if the reader may not see its section.
 
-    Each row of a list has the number of all rows as ``hits``, because a list shows at most 200.
+    Each row has the number of all rows as ``hits``, because a list shows at most 200.
     """
 
     now: datetime
@@ -81,7 +81,7 @@ class Findings:
 
     @property
     def is_backup_late(self) -> bool:
-        """Whether the newest verified backup is older than a day and the batch's time limit, or missing."""
+        """True if the newest verified backup is missing, or older than a day and the batch's time limit."""
         return self.backup_age is None or is_late(self.backup_age)
 
 

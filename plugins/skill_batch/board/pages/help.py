@@ -1,4 +1,4 @@
-"""The help: the site of the documentation, which ``make docs`` builds and the wheel contains."""
+"""The help: the documentation site, which ``make docs`` builds and the wheel contains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skill_batch.notifiers import run_links
 
 router = APIRouter()
 
-# The search of the site has its style sheet in a script, so styles inside a page are permitted. Scripts come only from files of the site.
+# The site's search has its style sheet in a script, so inline styles are allowed. Scripts come only from the site's files.
 _HEADERS = {
     **HEADERS,
     "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
@@ -37,7 +37,7 @@ def show(page: str) -> Response:
     """A file of the site. :raises HTTPException: 404, the site does not have it, or is not built."""
     site = run_links.SITE.resolve()
     file = (site / (page or "index.html")).resolve()
-    # A path may lead out of the folder, or be longer than a path can be.
+    # A path may leave the folder, or be too long.
     with suppress(OSError):
         if file.is_relative_to(site) and file.suffix in _TYPES and file.is_file():
             return FileResponse(file, media_type=_TYPES[file.suffix], headers=_HEADERS)

@@ -1,4 +1,4 @@
-"""One invoice or credit note: the archived document, its lines, payments, credit notes, letters, and the decisions about it."""
+"""One invoice or credit note: the archived document, its lines, payments, credit notes, e-mails, and decisions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ _MOST_LISTED = 50
 
 _TYPES = {"pdf": "application/pdf", "json": "application/json"}
 
-# The results of an answer to a request for approval.
 RESULTS = {
     "approved": "承認して確定",
     "held": "保留のまま",
@@ -81,25 +80,25 @@ class InvoicePage:
 
     @property
     def receivable(self) -> Decimal | None:
-        """The amount left to pay, as on the page of receivables; negative if overpaid. None: no payment is expected for the document."""
+        """The amount left to pay, as on the page of receivables; negative if overpaid. None if no payment is expected."""
         if self.row["kind"] != "invoice" or self.row["state"] not in ("finalized", "zero", "credited"):
             return None
         return Decimal(self.row["receivable"])
 
     @property
     def is_live(self) -> bool:
-        """Whether it is the live invoice of its month. Only such an invoice has reminders."""
+        """True for the live invoice of its month. Only such an invoice has reminders."""
         return InvoiceState.of(self.row).is_live
 
     @property
     def is_overdue(self) -> bool:
-        """Whether an amount is open after the due date."""
+        """True if an amount is open after the due date."""
         due_on: date | None = self.row["due_on"]
         return bool(due_on and due_on < self.today and (self.receivable or 0) > 0)
 
     @property
     def replacing(self) -> Sequence[Row]:
-        """The invoices of the same month that state that they replace this one."""
+        """The invoices of the same month that replace this one."""
         number = self.row["number"]
         return [other for other in self.others if number and other["replaced_number"] == number]
 
@@ -154,7 +153,7 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
 
 @router.get("/invoices/{invoice_id}")
 def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Response:
-    """The page of one document. Its sheets are loaded afterwards, so an unreachable store does not delay the page."""
+    """The page of one document. Its sheets are loaded afterwards, so that a slow store does not delay it."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -181,7 +180,7 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
 
 @router.get("/invoices/{invoice_id}/calculation")
 def calculation(request: Request, rights: RightsDep, invoice_id: str) -> Response:
-    """The fragment with the closed days and the steps from which each line was calculated, in the reader's language."""
+    """The fragment with the closed days and the calculation of each line, in the reader's language."""
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
@@ -204,7 +203,7 @@ def calculation(request: Request, rights: RightsDep, invoice_id: str) -> Respons
 
 @router.get("/invoices/{invoice_id}/sheets")
 def sheets(request: Request, rights: RightsDep, invoice_id: str, revision: Revision = None) -> Response:
-    """The fragment with the images of the archived PDF's pages, or with the problem of the file. Default: of the newest revision."""
+    """The fragment with the images of the archived PDF's pages, or with the file's problem. Default: the newest revision."""
     row = _file(request, rights, invoice_id, "pdf", revision)
     problem, count = "", 0
     try:
@@ -230,7 +229,7 @@ def sheet_image(
 ) -> Response:
     """A page of the archived PDF, numbered from 1.
 
-    :raises ArchivedFileError: the file cannot be read, or is not the archived one.
+    :raises ArchivedFileError: the file cannot be read, or was changed.
     """
     image = draw_sheet(read_archived(_file(request, rights, invoice_id, "pdf", revision)), sheet)
     if image is None:
@@ -246,9 +245,9 @@ def download(
     format: Literal["pdf", "json"] = "pdf",
     revision: Revision = None,
 ) -> Response:
-    """The archived file. The JSON contains the recipient's address, so only users who may operate on invoices get it.
+    """The archived file. The JSON has the recipient's address, so only users who may operate on invoices get it.
 
-    :raises ArchivedFileError: it cannot be read, or is not the archived one.
+    :raises ArchivedFileError: it is unreadable or was changed.
     """
     if format == "json":
         rights.require_start(OPERATE_INVOICES.dag_id)
@@ -264,7 +263,7 @@ def download(
 def _file(
     request: Request, rights: RightsDep, invoice_id: str, format_name: str, revision: int | None
 ) -> Row:
-    """The record of a document's file; without a revision, of the newest one.
+    """The record of a document's file. Default: the newest revision.
 
     :raises HTTPException: 404, nothing is archived; 403, the user may not see invoices.
     """

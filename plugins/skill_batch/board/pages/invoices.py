@@ -1,4 +1,4 @@
-"""請求: a billing month's documents by state, their sums, the held ones with their reasons, and requests for approval."""
+"""請求: a billing month's documents by state, their sums, the held ones with their reasons, and approval requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOST_WAITING = 100
 
 State = Literal["", "held", "draft", "finalized", "zero", "waiting_credit", "credit_note", "credited", "void"]
 
-# The operations by name. Their buttons have their texts.
+# The operations by name. Their buttons use their texts.
 ACTIONS = {operation.name: operation for operation in FORM.operations}
 
 Row = Mapping[str, Any]
@@ -53,18 +53,18 @@ _ACTS = frozenset(Act)
 
 @dataclass(frozen=True)
 class HeldInvoice:
-    """A held draft. ``row`` is of the statement ``held_of_month``."""
+    """A held draft. ``row`` comes from the statement ``held_of_month``."""
 
     row: Row
 
     @property
     def possible(self) -> list[str]:
-        """The names of the operations that are possible in its state."""
+        """The names of the operations that its state allows."""
         return possible_actions(self.row)
 
     @property
     def change(self) -> Decimal | None:
-        """The difference from the month before in the invoice's currency; None: there is no invoice to compare with."""
+        """The difference from the previous month in the invoice's currency; None: there is no invoice to compare with."""
         if self.row["previous_total"] is None or self.row["previous_currency"] != self.row["currency"]:
             return None
         return Decimal(self.row["total"] - self.row["previous_total"])
@@ -72,11 +72,11 @@ class HeldInvoice:
 
 @dataclass(frozen=True)
 class BillingMonth:
-    """The content of the page for the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
+    """The page of the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
 
-    ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones. ``stopped`` are the
-    invoices of all months whose letter was stopped. ``waiting`` are the entries of all months that wait for somebody else's approval.
-    ``checks`` has the newest run of BATCH-018-02 for the month, with what it has reported; empty: there is no such run.
+    ``total`` counts the listed documents, ``held_total`` the held ones, of which ``held`` has the first. ``stopped`` are the invoices
+    of all months whose e-mail was stopped. ``waiting`` are the entries of all months that need another user's approval. ``checks`` has
+    the month's newest run of BATCH-018-02, with its report, or is empty.
     """
 
     month: date
@@ -97,7 +97,7 @@ class BillingMonth:
 
     @property
     def previous(self) -> date:
-        """The first day of the month before."""
+        """The first day of the previous month."""
         return _month_before(self.month)
 
     @property
@@ -114,7 +114,7 @@ class BillingMonth:
 def load_month(
     connection: psycopg.Connection[Any], month: date, today: date, state: State = "", number: int = 1
 ) -> BillingMonth:
-    """The page of the month that begins on ``month``; the list's pages are numbered from 1. ``today`` is in Asia/Tokyo."""
+    """The page of the month that begins on ``month``; the list's pages count from 1. ``today`` is in Asia/Tokyo."""
     states = sorted(
         _SQL.rows(connection, "month_states", month=month), key=lambda row: list(STATES).index(row["state"])
     )
@@ -155,7 +155,6 @@ def load_month(
 
 
 def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
-    """The billed yen of this month and the eleven months before it."""
     months = [month]
     while len(months) < _CHARTED_MONTHS:
         months.insert(0, _month_before(months[0]))
@@ -165,9 +164,9 @@ def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
 
 
 def possible_actions(invoice: Row, person: str = "") -> list[str]:
-    """The names of the operations that the page offers the person for the document: those that its state permits and that have a use.
+    """The names of the operations that the page offers the user: the document's state allows them, and they have a use.
 
-    For a tenant that the application has deleted, nothing is priced. Nothing is possible if no text of a form selects only its tenant.
+    A deleted tenant has only operations without pricing. Without a form text that selects only this tenant, there are none.
     """
     if invoice["refusal"]:
         return []
@@ -178,7 +177,7 @@ def possible_actions(invoice: Row, person: str = "") -> list[str]:
     has_use = {
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
-        # A run also records a payment too many.
+        # A run also records an overpayment.
         "record_payment": state.is_live and is_numbered and state.is_owed,
         "record_refund": True,
         "correct": True,
@@ -221,7 +220,7 @@ def month_page(
     state: State = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    """A month's invoices: ``month`` is ``2026-10``; the default is the month before today's (Asia/Tokyo), or the newest with documents."""
+    """A month's invoices: ``month`` is ``2026-10``; the default is the previous month (Asia/Tokyo), or the newest with documents."""
     rights.require_read(TENANT_BILLING.dag_id)
     today = datetime.now(JAPAN).date()
     database: BoardDatabase = request.app.state.database

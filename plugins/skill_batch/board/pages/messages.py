@@ -1,4 +1,4 @@
-"""通知: queues, throttled and closed channels, messages that did not arrive, and suppressed addresses."""
+"""通知: queues, throttled and closed channels, undelivered messages, and suppressed addresses."""
 
 from __future__ import annotations
 
@@ -43,11 +43,10 @@ from include.skillreport.operations.operate_notifications.form import Lift
 
 router = APIRouter()
 
-# A page of the list, and the most that a search by address finds.
+# The number of rows on a page of the list, and the maximum that a search by address finds.
 _PAGE = 20
 _MOST_FOUND = 50
 _MOST_LISTED = 200
-# The maximum count.
 _MOST_COUNTED = 10_000
 _LONGEST_ADDRESS = 254
 
@@ -62,8 +61,8 @@ State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending
 class MessageFilters:
     """The filters of the list. Empty values do not filter; an empty ``state`` selects the messages that need an operator.
 
-    ``tenant`` is a code, or an id that no tenant has as its code. ``tenant_id`` selects exactly one tenant, for links from other pages.
-    ``after_at`` and ``after_id`` are the key of the last message of the page before.
+    ``tenant`` is a code, or an id if no tenant has this code. ``tenant_id`` selects exactly one tenant, for links from other pages.
+    ``after_at`` and ``after_id`` are the key of the previous page's last message.
     """
 
     tenant: str = ""
@@ -82,7 +81,7 @@ class MessageFilters:
         return [self.state] if self.state else list(_NEED_A_PERSON)
 
     def query(self) -> dict[str, Any]:
-        """The filters as parameters of the page's address."""
+        """The filters as query parameters of the page."""
         values = {
             "tenant": self.tenant,
             "tenant_id": self.tenant_id,
@@ -112,7 +111,7 @@ class Messages:
 
     @property
     def queued(self) -> Mapping[str, int]:
-        """The number of messages of the queues, by state."""
+        """The number of queued messages, by state."""
         counts = Counter[str]()
         for queue in self.queues:
             counts[queue["status"]] += queue["messages"]
@@ -156,7 +155,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: MessageFilters, 
 def _listed(
     connection: psycopg.Connection[Any], filters: MessageFilters, criteria: Mapping[str, Any]
 ) -> tuple[Sequence[Mapping[str, Any]], int, MessageFilters | None]:
-    """One page of messages, the number of all (up to 10,000), and the next page. Sent messages are only those of a tenant."""
+    """One page of messages, the number of all (up to 10,000), and the next page. Sent messages are listed for one tenant only."""
     if filters.state != SENT:
         rows = _SQL.rows(
             connection,
@@ -187,7 +186,6 @@ def _listed(
 
 
 def _subjects(rights: Rights, listed: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
-    """The subjects of the listed messages by id; None if the reader may not see them, or they cannot be read."""
     if not _may_operate(rights):
         return None
     try:
@@ -210,7 +208,7 @@ def _filters(
     tenant = tenant.strip()
     if after_at is not None and after_at.tzinfo is None:
         after_at = after_at.replace(tzinfo=UTC)
-    # A tenant that the reader has entered replaces the one of the link.
+    # A tenant that the reader enters replaces the link's tenant.
     return MessageFilters(
         tenant, channel, state, error.strip(), after_at, after_id, "" if tenant else tenant_id.strip()
     )
@@ -244,7 +242,7 @@ def messages_page(
 
 @router.post("/messages/to", dependencies=[Depends(from_this_page)])
 def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Response:
-    """The messages to an exact mail address. It is sent in the body, and no log has it; the audit log has who searched."""
+    """The messages to an exact e-mail address. The request's body has it, so no log does. The audit log has who searched."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     address = str(form.get("address", "")).strip()[:_LONGEST_ADDRESS]
     if has_control_characters(address):
@@ -307,7 +305,7 @@ def message_page(request: Request, rights: RightsDep, message_id: str) -> Respon
 
 @router.get("/suppressions/{suppression_id}")
 def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
-    """The dialog that asks whether to lift the suppression of the address."""
+    """The dialog that asks whether to lift the suppression."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
     return _lift_dialog(request, rights, suppression_id, choice, address)
@@ -315,7 +313,7 @@ def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Respon
 
 @router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
 def lift(request: Request, rights: RightsDep, form: FormDep, suppression_id: str) -> Response:
-    """Start the operation that lifts the suppression of one address, as the user."""
+    """Start the operation that lifts an address's suppression, as the user."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
     reason = [str(value) for value in form.getlist("reason")]
@@ -357,7 +355,7 @@ def _lift_dialog(
 
 
 def _lifting() -> Action:
-    """The operation. It has a dialog of its own, because a mail address must not be in a URL."""
+    """The operation. It has its own dialog, because an e-mail address must not be in a URL."""
     action = find_action(OPERATE_NOTIFICATIONS.dag_id, Lift.name)
     assert action is not None
     return action

@@ -47,23 +47,22 @@ from include.skillreport.operations.forms import FORMS
 
 router = APIRouter()
 
-# A thousand task instances in a form come to about 100 kB.
+# A thousand task instances in a form take about 100 kB.
 _MOST_BODY_BYTES = 300_000
 _MOST_FIELDS = 3_000
 
-# Airflow's notes have at most 1,000 characters, with the person's name.
+# Airflow's notes have at most 1,000 characters, including the user's name.
 _MOST_OF_NOTE = 500
 
-# The alert of a failed task is stored shortly after the run has ended.
+# A failed task's alert is stored shortly after the run has ended.
 _TOLD_WITHIN = timedelta(seconds=30)
 
-# What a person cannot change after a refused run. The other targets may be what was refused.
+# The targets that a user cannot change after a rejected run. The other targets may have caused the rejection.
 _OF_BUTTONS = ("tenants", "business_date")
 
-# States of a DAG run that has ended.
 ENDED = frozenset({"success", "failed"})
 
-# States of task instances that a clear starts again. Their downstream instances are cleared with them.
+# A clear restarts instances in these states. Their downstream instances are cleared with them.
 _FAILED = ("failed",)
 
 
@@ -82,14 +81,14 @@ FormDep = Annotated[FormData, Depends(_form)]
 
 @router.get("/operations/{dag_id}/{name}")
 def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response:
-    """The dialog of an action. The query contains the values that the page provides."""
+    """The dialog of an action. The query has the values that the page provides."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each: request.query_params.getlist(each) for each in action.fields}
     fixed = [each for each, texts in values.items() if action.fields[each].is_target and _is_complete(texts)]
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        # An address is kept in the browser and in logs, so it has nothing personal.
+        # Browsers and logs keep addresses, so an address has no personal values.
         present = present_values(connection, action, values) if action.is_personal else values
         if "backup" in values and not any(values["backup"]):
             # The run must not restore a newer backup than the dialog shows.
@@ -99,7 +98,7 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
 
 @router.get("/runs/{dag_id}/{run_id}/again")
 def ask_again(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
-    """The dialog with what was entered for a run, to start another one. A run has no personal values: they are entered again."""
+    """The dialog with the values of an earlier run, to start another one. Personal values are not stored, so they are entered again."""
     rights.require_start(dag_id)
     run = AirflowApi(request).run(dag_id, run_id)
     if run is None or dag_id not in FORMS:
@@ -144,7 +143,7 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
 
 @router.post("/operations/{dag_id}/{name}/changes", dependencies=[Depends(from_this_page)])
 def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
-    """The fragment with what the values of the dialog would change. Nothing starts; a body is kept nowhere, unlike an address."""
+    """The fragment with the changes that the dialog's values would make. Starts nothing. A body, unlike an address, is not logged."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each: _texts(form, each) for each in action.fields}
@@ -167,7 +166,7 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
 
 @router.get("/runs/{dag_id}/{run_id}/clear")
 def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str, task: str = "") -> Response:
-    """The dialog that lists the failed task instances of a run, or the instance of ``task``, whatever its state."""
+    """The dialog that lists a run's failed task instances, or the instance of ``task`` in any state."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
     found = _clearable(api, dag_id, run_id, task)
@@ -176,7 +175,7 @@ def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str, tas
 
 @router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
 def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
-    """Clear exactly the chosen instances that the dialog would still list, with their downstream instances."""
+    """Clear the chosen instances that the dialog would still list, with their downstream instances."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
     chosen = {str(value) for value in form.getlist("instance")}
@@ -194,7 +193,7 @@ def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_i
 
 @router.get("/runs/{dag_id}/{run_id}/note")
 def ask_note(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
-    """The dialog in which a person says that they work on a failed run."""
+    """The dialog in which a user takes over a failed run."""
     rights.require_note(dag_id)
     run = AirflowApi(request).run(dag_id, run_id)
     if run is None:
@@ -213,7 +212,7 @@ def ask_note(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
 
 @router.post("/runs/{dag_id}/{run_id}/note", dependencies=[Depends(from_this_page)])
 def write_note(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
-    """Write the person's note on the run, or delete it (an empty text), and show the page anew."""
+    """Write the user's note on the run, or delete it (an empty text), and reload the page."""
     rights.require_note(dag_id)
     text = str(form.get("text", ""))
     try:
@@ -304,7 +303,7 @@ def _clear_dialog(
     *,
     task: str,
 ) -> Response:
-    """The failed instances to select from, the tasks that Airflow clears with them, and what the run is about."""
+    """The failed instances to select from, the tasks that Airflow clears with them, and the subject of the run."""
     chosen = {_key(each) for each in instances}
     cleared = api.clear(dag_id, run_id, instances, is_only_asked=True) if instances else []
     database: BoardDatabase = request.app.state.database
@@ -341,8 +340,8 @@ def _dialog(
     targets: Targets | None = None,
     resumes: bool = True,
 ) -> Response:
-    """The dialog. Nobody can change the values of the ``fixed`` fields, which its button has set. ``targets``: None, find them.
-    ``resumes``: whether a paused DAG is resumed, unless the person says otherwise.
+    """The dialog. Users cannot change the ``fixed`` fields, which the button has set. ``targets``: None, find them. ``resumes``: resume a
+    paused DAG by default.
     """
     database: BoardDatabase = request.app.state.database
     today = datetime.now(JAPAN).date()
@@ -383,13 +382,12 @@ def _dialog(
 
 
 def _shown_fields(action: Action, fixed: Collection[str]) -> dict[str, Field]:
-    """The fields of the dialog. A button that has set one target offers no wider one."""
+    """The fields of the dialog. If the button has set one target, wider ones are left out."""
     wider = action.shows.unless if fixed and action.shows.unless not in fixed else ""
     return {name: field for name, field in action.fields.items() if name != wider}
 
 
 def _selected(action: Action, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The values of a dialog that may not be complete, as far as they can be used."""
     selected: dict[str, Any] = {}
     for name, texts in values.items():
         with suppress(ParameterError):
@@ -398,12 +396,12 @@ def _selected(action: Action, values: Mapping[str, Sequence[str]]) -> dict[str, 
 
 
 def _is_complete(texts: Sequence[str]) -> bool:
-    """Whether a button has set the field. A text that ends with ``=`` is only the beginning of a line."""
+    """True if a button has set the field. A text that ends with ``=`` is only the beginning of a line."""
     return any(texts) and not any(text.rstrip().endswith("=") for text in texts)
 
 
 def _complete(database: BoardDatabase, action: Action, conf: dict[str, Any]) -> None:
-    """Check that tenants and messages exist, and add the tenants of messages: without them the run is for all tenants.
+    """Check that tenants and messages exist, and add the messages' tenants. Otherwise the run would be for all tenants.
 
     :raises ParameterError: names tenants or messages that do not exist.
     """

@@ -1,4 +1,4 @@
-"""昨夜: what failed and for whom, what waits for a person, what runs, and the night and the last 90 days of every batch."""
+"""昨夜: failures and their tenants, items that wait for a decision, active runs, and the night and last 90 days of every batch."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ router = APIRouter()
 
 # Alerts and failed runs without a card are shown for this long.
 _PERIOD = timedelta(days=2)
-# A failure that was resolved stays as a line for this long.
+# A resolved failure remains as a line for this long.
 _RESOLVED_PERIOD = timedelta(days=1)
-# Undelivered alerts are shown longer than a channel is tried (72 hours). A failure is told and resolved within this time.
+# Longer than a channel is retried (72 hours). Failures are reported and resolved within this time.
 _UNDELIVERED_PERIOD = timedelta(days=7)
 _LISTED = 20
 _MOST_FAILURES = 50
@@ -74,7 +74,7 @@ class MissedStart:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that did not succeed, and the groups of its tenants that no later run has processed successfully."""
+    """A failed run, and its groups of tenants that no later run has processed successfully."""
 
     spec: BatchSpec
     cell: RunCell
@@ -92,7 +92,7 @@ class FailedRun:
 
     @property
     def further(self) -> int:
-        """The number of failed tenants that no group names."""
+        """The number of failed tenants outside the groups."""
         return sum(group.further for group in self.groups)
 
     @property
@@ -102,13 +102,13 @@ class FailedRun:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a person's form was refused, and nothing else has failed."""
+        """True if the only failure is a user's rejected form."""
         return bool(self.cell.row["triggered_by"]) and [kind.name for kind in self.kinds] == [REFUSED]
 
 
 @dataclass(frozen=True)
 class Alerts:
-    """Alerts to the operators, or alerts to single persons: all undelivered CRITICAL ones first, then some others."""
+    """Alerts to the operators, or to single users: first all undelivered CRITICAL ones, then some others."""
 
     rows: Sequence[Mapping[str, Any]]
 
@@ -121,7 +121,7 @@ class Alerts:
 
 @dataclass(frozen=True)
 class Decision:
-    """What waits for a person: its name, how many there are, since when (aware; None: unknown), and the page that lists them.
+    """Items that wait for a decision: their name, number, oldest time (aware; None: unknown), and the page that lists them.
 
     ``month`` is the month of that page. ``request`` has the columns of an open request instead of a page.
     """
@@ -137,9 +137,9 @@ class Decision:
 
 @dataclass(frozen=True)
 class Overview:
-    """The content of the page. Starts that a paused DAG has missed are no failure: somebody has paused it.
+    """The content of the page. Missed starts of a paused DAG are no failure.
 
-    ``sees_backups`` is false for a reader who may not see backups; ``backup`` is None then, or without one.
+    ``sees_backups`` is false if the reader may not see backups; ``backup`` is then None, as without a backup.
     """
 
     now: datetime
@@ -160,23 +160,23 @@ class Overview:
 
     @property
     def failed_count(self) -> int:
-        """The number of failed batches and runs, and of starts that were missed."""
+        """The number of failed batches and runs, and of missed starts."""
         return len(self.failures) + len(self.missed) + len(self.failed_runs.urgent)
 
     @property
     def failed_tenants(self) -> int:
-        """The number of failed tenants, each once; those that a group does not name may count several times."""
+        """The number of failed tenants, each once. Tenants outside the groups may count several times."""
         named = {tenant_id for failure in self.failures for tenant_id in failure.tenants}
         return len(named) + sum(failure.further for failure in self.failures)
 
     @property
     def decision_count(self) -> int:
-        """The number of things that wait for a person."""
+        """The number of items that wait for a decision."""
         return sum(each.count for each in self.decisions) + len(self.resumptions)
 
     @property
     def is_backup_late(self) -> bool:
-        """Whether there is no verified backup of the last day."""
+        """True without a verified backup of the last day."""
         return self.backup is None or is_late(self.now - self.backup["snapshot_at"])
 
 
@@ -243,7 +243,6 @@ def load_overview(
 def _decisions(
     connection: psycopg.Connection[Any], specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]
 ) -> Iterator[Decision]:
-    """What waits for a person, of the batches and operations that the reader may see."""
     for row in _SQL.rows(connection, "waiting_of_kinds", kinds=_waiting_kinds(specs, operations)):
         words = WAITING_KINDS[row["kind"]]
         yield Decision(words.label, row["entries"], row["oldest"], words.page, row["month"])
@@ -264,7 +263,7 @@ def _decisions(
 
 
 def _waiting_kinds(specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]) -> list[str]:
-    """The kinds of waiting entries that the reader may see: contracts have viewers of their own."""
+    """The kinds of waiting entries that the reader may see. Contracts need their own permission."""
     return [
         kind
         for kind, words in WAITING_KINDS.items()
@@ -275,7 +274,7 @@ def _waiting_kinds(specs: Sequence[BatchSpec], operations: Sequence[OperationSpe
 def _not_begun(
     spec: BatchSpec, missed_at: datetime | None, runs: Sequence[Mapping[str, Any]]
 ) -> datetime | None:
-    """The missed start, unless Airflow has begun a run since: it waits, or has failed before it could be opened."""
+    """The missed start, unless Airflow has created a run since. Such a run waits, or failed before it was opened."""
     has_begun = missed_at and any(
         run["dag_id"] == spec.dag_id and datetime.fromisoformat(run["run_after"]) >= missed_at for run in runs
     )
@@ -285,7 +284,6 @@ def _not_begun(
 def _alerts(
     connection: psycopg.Connection[Any], dag_ids: AbstractSet[str], now: datetime
 ) -> Sequence[Mapping[str, Any]]:
-    """The alerts about runs of these DAGs."""
     return _SQL.rows(
         connection,
         "recent_alerts",
@@ -303,7 +301,6 @@ def _failures(
     usual: Mapping[str, Decimal],
     now: datetime,
 ) -> list[FailedRun]:
-    """The failures that are still open, the most severe batch first."""
     by_id = {spec.id: spec for spec in specs}
     rows = _SQL.rows(connection, "open_runs", batch_ids=list(by_id), most=_MOST_FAILURES)
     groups = load_failures(connection, [row["execution_id"] for row in rows], only_open=True)
@@ -313,7 +310,7 @@ def _failures(
         )
         for row in rows
     ]
-    # If a later run has succeeded for all failed tenants, no action is needed.
+    # No action is needed if a later run succeeded for all failed tenants.
     return sorted(
         (each for each in found if each.groups or not each.cell.row["error_count"]),
         key=lambda each: (-each.spec.run_severity, each.spec.id),
@@ -338,7 +335,7 @@ def _running(
 def overview_page(request: Request, rights: RightsDep) -> Response:
     """The first page of the board."""
     database: BoardDatabase = request.app.state.database
-    # Airflow answers these from its own database, so the page calls it before it takes a connection of the board.
+    # Airflow answers these from its own database, so call it before the page takes a board connection.
     specs = [spec for spec in BATCHES if rights.may_read(spec.dag_id)]
     operations = [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)]
     families = {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)}
@@ -369,7 +366,7 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
 
 
 def _is_handled(run: Mapping[str, Any] | None) -> bool:
-    """Whether somebody works on it. A note of a person who has triggered the run says nothing about its failure."""
+    """True if a user works on it. A note of the user who triggered the run does not count."""
     note = note_of(run)
     return note is not None and bool(note.person)
 
@@ -377,7 +374,7 @@ def _is_handled(run: Mapping[str, Any] | None) -> bool:
 def _runs(
     api: AirflowApi, failed: Sequence[Mapping[str, Any]], overview: Overview
 ) -> dict[tuple[str, str], Mapping[str, Any] | None]:
-    """Airflow's failed runs by DAG and run, with those of older failures; None for a run that Airflow does not have any more."""
+    """Airflow's failed runs by DAG and run, including those of older failures; None for a deleted run."""
     runs: dict[tuple[str, str], Mapping[str, Any] | None] = {
         (run["dag_id"], run["dag_run_id"]): run for run in failed
     }

@@ -29,7 +29,6 @@ router = APIRouter()
 
 _PAGE = 50
 
-# The ages as values of a query parameter.
 AGES = {age.name.lower(): age for age in Age}
 AgeName = Literal[
     "", "not_due", "days_1_to_30", "days_31_to_60", "days_61_to_90", "over_90_days", "owed_back"
@@ -38,20 +37,20 @@ AgeName = Literal[
 
 @dataclass(frozen=True)
 class ReceivableFilters:
-    """The filters of the list; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` is numbered from 1."""
+    """The filters of the list; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` counts from 1."""
 
     age: AgeName = ""
     counterparty: str = ""
     page: int = 1
 
     def query(self) -> dict[str, Any]:
-        """The filters as parameters of an address."""
+        """The filters as query parameters."""
         return {"age": self.age, "counterparty": self.counterparty, "page": self.page}
 
 
 @dataclass
 class AgedCurrency:
-    """The open amounts of all customers in one currency, and the numbers of their invoices, by age."""
+    """All customers' open amounts in one currency, and the numbers of their invoices, by age."""
 
     currency: str
     amounts: dict[Age, Decimal] = field(default_factory=lambda: dict.fromkeys(Age, Decimal(0)))
@@ -59,7 +58,7 @@ class AgedCurrency:
 
     @property
     def total(self) -> Decimal:
-        """The amount that customers owe, less the amount that is owed to them."""
+        """The amount that customers owe, less the amount owed to them."""
         return sum(self.amounts.values(), Decimal(0))
 
     def count(self, age: AgeName) -> int:
@@ -69,8 +68,8 @@ class AgedCurrency:
 
 @dataclass(frozen=True)
 class Receivables:
-    """The content of the page. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice.
-    ``transfers`` are the sums of the transfers that are no payment yet, by doubt.
+    """The content of the page. ``as_of`` is the day (Asia/Tokyo) of the ages. ``listed`` has the age of each invoice. ``transfers`` are
+    the sums of unassigned transfers, by doubt.
     """
 
     as_of: date
@@ -101,7 +100,6 @@ def load_receivables(
         if filters.age and age is AGES[filters.age]:
             days.append(row["due_on"])
     criteria = {
-        # The due dates that the rule gives the wanted age.
         "due_days": [day for day in days if day] if filters.age else None,
         "without_day": None in days,
         "is_owed_back": filters.age == "owed_back",

@@ -1,4 +1,4 @@
-"""One run: its state and duration, its failed tenants by reason, its remarks, and the rows that it read. Alerts link here."""
+"""One run: its state and duration, its failed tenants by reason, its notes, and the rows that it read. Alerts link here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOST_TARGETS = 50
 
 @dataclass(frozen=True)
 class ExecutionPage:
-    """The content of the page for one batch in a run. A run of a family DAG has several."""
+    """The content of the page for one batch of a run. A family's run has several."""
 
     spec: RunSpec | None
     cell: RunCell
@@ -101,7 +101,6 @@ def load_executions(
 
 
 def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """What the dialog of an operation has shown, with the codes and names of the tenants."""
     if not row["shown"]:
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
@@ -109,7 +108,7 @@ def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
         tenant_line(each["tenant_id"]): f"{each['tenant_code']} {each['tenant_name']}" for each in tenants
     }
     parts = [str(line).partition(": ") for line in row["shown"][:_MOST_TARGETS]]
-    # The result says what was done; "none" was only before it.
+    # The result replaces "none", which describes the state before.
     return [
         named.get(first, first) if rest == NOTHING else f"{named.get(first, first)}{between}{rest}"
         for first, between, rest in parts
@@ -117,7 +116,6 @@ def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """The tenants that a restore has compared with a backup, as a merge selects only them. A tenant that it cannot select is left out."""
     if (row["batch_id"], row["operation"]) != (RESTORE_BACKUP.id, "compare"):
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
@@ -127,7 +125,7 @@ def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What is recorded about a run: the newest execution of each batch, and the alerts. ``dag_id`` is its DAG."""
+    """The records about a run: the newest execution of each batch, and the alerts. ``dag_id`` is its DAG."""
 
     dag_id: str
     executions: Sequence[ExecutionPage]
@@ -135,9 +133,8 @@ class RecordedRun:
 
     @property
     def reported(self) -> tuple[RunSpec, list[FailureKind], list[str]] | None:
-        """The batch, the kinds of failure and the reasons, for a failed run whose executions have none: it was not opened or not closed.
-
-        The newest failure alert has them. No alert is stored if the database was away.
+        """The batch, the kinds of failure and the reasons of a failed run that was not opened or closed. They come from the newest
+        failure alert, which is not stored if the database was down.
         """
         if any(each.kinds for each in self.executions):
             return None
@@ -150,12 +147,12 @@ class RecordedRun:
 
     @property
     def is_told(self) -> bool:
-        """Whether the reason of a failure is recorded."""
+        """True if the reason of a failure is recorded."""
         return any(each.kinds for each in self.executions) or any(map(_is_about_failure, self.alerts))
 
 
 def _is_about_failure(alert: Mapping[str, Any]) -> bool:
-    # Only failure alerts have kinds. Of a run that a user marked as failed after its work was done, the alert has none.
+    # Only failure alerts have kinds, except for a run that a user marked as failed after it completed.
     return bool(alert["kinds"]) or alert["alert_key"].startswith(f"{RUN_FAILED}:")
 
 
@@ -166,7 +163,7 @@ def load_run(
     dag_run: Mapping[str, Any] | None,
     now: datetime,
 ) -> RecordedRun:
-    """What is recorded about a run. ``dag_run`` is Airflow's, None if Airflow does not have it any more; ``now`` is aware."""
+    """The records about a run. ``dag_run`` is Airflow's run, or None; ``now`` is aware."""
     executions = load_executions(connection, dag_id, run_id, now)
     began = [each.cell.row["started_at"] for each in executions]
     if dag_run:

@@ -1,4 +1,4 @@
-"""検索: pages by title, batches and operations by id, DAG or name, tenants by code, id or name, invoices by number, and runs by id."""
+"""検索: pages by title, batches and operations by id, DAG or name, tenants by code, id or name, invoices by number, runs by id."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Found:
-    """What the reader may see and the text names, at most 20 of each kind."""
+    """The results that the reader may see, at most 20 of each kind."""
 
     tenants: Rows = ()
     invoices: Rows = ()
     runs: Rows = ()
-    # The titles of pages by their addresses below the board.
     pages: Mapping[str, str] = field(default_factory=dict)
     batches: Sequence[RunSpec] = ()
 
     def only(self, links: Links) -> str | None:
-        """The page of the only result; None if there are several, or none."""
+        """The page of the only result; None if there are several or none."""
         pages = [links.board + path for path in self.pages]
         pages += [links.page("batches", spec.id) for spec in self.batches]
         pages += [links.page("tenants", row["tenant_id"]) for row in self.tenants]
@@ -50,7 +49,7 @@ class Found:
 
 
 def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str], bool]) -> Found:
-    """What the text names. ``may_read`` returns for a DAG whether the reader may see its results."""
+    """The results for the text. ``may_read`` says whether the reader may see a DAG's results."""
     plain = normalize("NFKC", text).strip()
     if not plain:
         return Found()
@@ -69,7 +68,7 @@ def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str
 
 
 def find_pages(text: str, rights: Rights) -> dict[str, str]:
-    """The Japanese titles of the pages that the reader may open and whose title, in either language, contains the text; by address."""
+    """The Japanese titles of the pages that the reader may open and whose title contains the text in either language; by address."""
     plain = normalize("NFKC", text).strip().lower()
     offered = [(title, path) for title, path, dag_id in MENU if not dag_id or rights.may_read(dag_id)]
     if rights.may_read(TENANT_BILLING.dag_id):
@@ -87,7 +86,7 @@ def find_pages(text: str, rights: Rights) -> dict[str, str]:
 
 
 def find_batches(text: str, may_read: Callable[[str], bool]) -> list[RunSpec]:
-    """The batches and operations whose id, DAG or name, in either language, contains the text."""
+    """The batches and operations whose id, DAG or name contains the text in either language."""
     plain = normalize("NFKC", text).strip().lower()
     specs = [spec for spec in RUN_SPECS.values() if plain and may_read(spec.dag_id)]
     return [
@@ -101,7 +100,7 @@ def find_batches(text: str, may_read: Callable[[str], bool]) -> list[RunSpec]:
 def search_page(
     request: Request, rights: RightsDep, q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = ""
 ) -> Response:
-    """The results, or the page of the only one."""
+    """The results, or the page of the only result."""
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         found = find(connection, q, rights.may_read)

@@ -1,4 +1,4 @@
-"""One tenant: its data in the batches and the results of their runs. Sections of batches that the reader may not see are left out."""
+"""One tenant: its data in the batches and the results of their runs. Sections that the reader may not see are left out."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ _LISTED = 20
 _LISTED_MONTHS = 12
 _MESSAGE_PERIOD = timedelta(days=30)
 
-# The latest outcome of a batch is searched in this many of its runs: two weeks of an hourly batch.
+# A batch's latest outcome is searched in this many of its runs: two weeks of an hourly batch.
 _LAST_RUNS = 400
 
-# The lists of the page: block, and the batch whose data it shows. Each lists at most this many rows.
+# The lists of the page: block, the batch whose data it shows, and the maximum number of rows.
 _LISTS: Mapping[str, tuple[RunSpec, int]] = {
     "tenant_usage_warnings": (TENANT_USAGE, _LISTED),
     "tenant_invoices": (TENANT_BILLING, _LISTED_MONTHS),
@@ -78,7 +78,7 @@ _LISTS: Mapping[str, tuple[RunSpec, int]] = {
 
 @dataclass(frozen=True)
 class Quotas:
-    """The limits of a tenant. None: no limit, or a limit that the board does not know."""
+    """The limits of a tenant. None: no limit, or an unknown limit."""
 
     users: float | None = None
     storage_gb: float | None = None
@@ -87,7 +87,7 @@ class Quotas:
 
 @dataclass(frozen=True)
 class LastOutcome:
-    """The result for the tenant of a batch's latest run that has an outcome for it.
+    """The tenant's result in the batch's latest run that has an outcome for it.
 
     ``parts`` usually has one row. It is empty if the batch has not worked on the tenant.
     """
@@ -97,7 +97,7 @@ class LastOutcome:
 
     @property
     def first_failed(self) -> Mapping[str, Any] | None:
-        """The first part that has failed, or for which the run ended without a result."""
+        """The first part that failed, or has no result although the run ended."""
         return next(
             (
                 part
@@ -115,7 +115,7 @@ class LastOutcome:
 
     @property
     def can_dry_run(self) -> bool:
-        """Whether the batch has a dry run for chosen tenants."""
+        """True if the batch has a dry run for chosen tenants."""
         return isinstance(self.spec, BatchSpec) and self.spec.takes_tenants
 
 
@@ -124,8 +124,7 @@ class TenantPage:
     """The content of the page. ``tenant`` is None if the application has deleted it.
 
     ``customer`` is the tenant's choice in operations on invoices. ``may_delete``: the installation may delete rows of the application.
-    ``sections`` has the rows of each block of ``tenant.sql`` that the reader
-    may see, by the block's name.
+    ``sections`` has the visible rows by block of ``tenant.sql``.
     """
 
     tenant_id: str
@@ -138,7 +137,7 @@ class TenantPage:
 
     @property
     def code(self) -> str:
-        """The code. If the application has deleted the tenant, its id."""
+        """The code, or the id if the application has deleted the tenant."""
         return str(self.tenant["tenant_code"]) if self.tenant else self.tenant_id
 
     @property
@@ -151,7 +150,7 @@ class TenantPage:
 
     @property
     def failed(self) -> list[LastOutcome]:
-        """The batches whose last run has failed for the tenant."""
+        """The batches whose last run failed for the tenant."""
         return [outcome for outcome in self.outcomes if outcome.first_failed]
 
     @property
@@ -166,7 +165,7 @@ class TenantPage:
 
     @property
     def billed_usage(self) -> list[Mapping[str, Any]]:
-        """The invoices of the months of the charts that the reader may see, the newest first, without void ones."""
+        """The invoices of the charts' months that the reader may see, newest first, without void ones."""
         months = {str(label)[:7] for series in self.charts[:1] for label, _ in series.points}
         return [row for row in self._live_invoices if f"{row['period_start']:%Y-%m}" in months]
 
@@ -177,12 +176,12 @@ class TenantPage:
 
     @property
     def is_active(self) -> bool:
-        """Whether the batches work on the tenant."""
+        """True if the batches work on the tenant."""
         return bool(self.tenant and self.tenant["status"] in ACTIVE_STATUSES)
 
     @property
     def is_known(self) -> bool:
-        """Whether the application or a row of the batches contains the tenant."""
+        """True if the application or a row of the batches contains the tenant."""
         return bool(
             self.tenant
             or any(outcome.parts for outcome in self.outcomes)
@@ -199,7 +198,7 @@ def load_tenant(
 ) -> TenantPage | None:
     """The page of a tenant at ``now`` (aware); None if the tenant is unknown.
 
-    ``may_read`` returns for a DAG whether the reader may see its results.
+    ``may_read`` says whether the reader may see a DAG's results.
     """
     today = now.astimezone(JAPAN).date()
     tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id, today=today)), None)
@@ -250,7 +249,7 @@ def _outcomes(
 
 
 def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
-    """The contract's limits, otherwise those of the plan. The tenant's own settings are not read."""
+    """The contract's limits, otherwise the plan's. The tenant's own settings are not read."""
     if tenant is None:
         return Quotas()
     users = float(tenant["max_users"]) if (tenant["max_users"] or 0) > 0 else None
@@ -263,7 +262,7 @@ def quotas_of(tenant: Mapping[str, Any] | None, today: date) -> Quotas:
             day=today,
         )
     except SettingsError:
-        # The batches send the alerts about it.
+        # The batches send alerts about it.
         return Quotas(users)
     return Quotas(users, _positive(usage.storage_gb), _positive(usage.api_calls_per_month))
 
@@ -275,9 +274,9 @@ def _positive(value: Decimal | int | None) -> float | None:
 def _usage_charts(
     connection: psycopg.Connection[Any], tenant_id: str, tenant: Mapping[str, Any] | None, today: date
 ) -> Sequence[Series]:
-    """The closed days up to yesterday, each with the execution that has closed it.
+    """The closed days up to yesterday, each with the execution that closed it.
 
-    A day that is not closed, and a figure without a record, is a gap.
+    Days that are not closed and missing figures are gaps.
     """
     first = today - timedelta(days=USAGE_DAYS)
     rows = _SQL.rows(
@@ -325,7 +324,6 @@ def _figure(row: Mapping[str, Any] | None, value: Callable[[Mapping[str, Any]], 
 
 
 def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
-    """The API calls since the first of the month, by day. Days without a record add nothing, as in BATCH-018-01."""
     totals: dict[date, int] = {}
     for row in rows:
         day: date = row["usage_date"]
@@ -334,7 +332,6 @@ def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
     return totals
 
 
-# The id may have slashes.
 @router.get("/tenants/{tenant_id:path}")
 def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
     """The page of a tenant, including a tenant that the application has deleted."""

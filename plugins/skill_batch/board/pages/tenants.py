@@ -1,4 +1,4 @@
-"""テナント: the list of tenants with their problems; find one by any part of its code, id or name."""
+"""テナント: the list of tenants with their problems, with a search in code, id and name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTED = 50
 _MOST_PAGES = 1_000
 _MOST_CHARACTERS = 200
 
-# The latest outcome of a tenant is searched in this many runs of a batch: two weeks of an hourly batch.
+# A tenant's latest outcome is searched in this many runs of a batch: two weeks of an hourly batch.
 _LAST_RUNS = 400
 
 Problem = Literal["", "any", "failed", "incident", "message", "stopped"]
@@ -47,7 +47,7 @@ SORTS: Mapping[str, str] = {"problems": "気になる順", "code": "コード順
 
 @dataclass(frozen=True)
 class Search:
-    """What the list shows: the tenants with ``text`` in code, id or name and with the problem (empty: all). ``page`` counts from 1."""
+    """The search: tenants with ``text`` in code, id or name and with the problem (empty: all). ``page`` counts from 1."""
 
     text: str = ""
     problem: Problem = ""
@@ -55,13 +55,13 @@ class Search:
     page: int = 1
 
     def query(self) -> dict[str, Any]:
-        """The search as parameters of the page's address, without the number of the page."""
+        """The search as query parameters of the page, without the page number."""
         return {"q": self.text, "problem": self.problem, "sort": self.sort}
 
 
 @dataclass(frozen=True)
 class TenantList:
-    """The content of the page. ``hits`` is the number of all tenants that were found.
+    """The content of the page. ``hits`` is the number of all found tenants.
 
     ``vanished_id`` is the text if it is the id of a tenant that only rows of the batches still contain.
     """
@@ -80,9 +80,9 @@ class TenantList:
 def load_tenants(
     connection: psycopg.Connection[Any], search: Search, may_read: Callable[[str], bool], today: date
 ) -> TenantList:
-    """One page of the tenants, with the plans of ``today`` (Asia/Tokyo). Letters are compared whatever their width and case.
+    """A page of the tenants, with the plans of ``today`` (Asia/Tokyo). The search ignores case and width.
 
-    ``may_read`` returns for a DAG whether the reader may see its results; problems of other batches are left out.
+    ``may_read`` says whether the reader may see a DAG's results; problems of other batches are left out.
     """
     found = _SQL.rows(
         connection,

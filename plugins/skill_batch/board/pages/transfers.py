@@ -1,4 +1,4 @@
-"""入金消込: the transfers of banks' files that wait for a person, with what they may pay, and the payers that are known."""
+"""入金消込: the bank transfers that wait for a decision, with the invoices that they may pay, and the registered payers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ router = APIRouter()
 _PAGE = 50
 _MOST_LISTED = 20
 
-# The reasons by their value, as in a query parameter.
 DOUBTS = {doubt.value: doubt for doubt in Doubt}
 
 Row = Mapping[str, Any]
@@ -38,19 +37,19 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class OfferedChoice:
-    """What a transfer may pay: ``parts`` are rows of the statement ``transfer_choices``."""
+    """A possible assignment of a transfer: ``parts`` are rows of the statement ``transfer_choices``."""
 
     transfer_id: str
     parts: Sequence[Row]
 
     @property
     def is_payment(self) -> bool:
-        """Whether the choice is that the transfer is a payment that a person has entered."""
+        """True if the choice is an already entered payment."""
         return bool(self.parts[0]["is_payment"])
 
     @property
     def line(self) -> str:
-        """The choice as it is entered in the operation's form."""
+        """The choice as text for the operation's form."""
         numbers = tuple(dict.fromkeys(part["number"] for part in self.parts))
         return ConfirmedTransfer(self.transfer_id, numbers, bool(self.parts[-1]["fee"])).entered()
 
@@ -64,13 +63,13 @@ class TransferFilters:
     page: int = 1
 
     def query(self) -> dict[str, Any]:
-        """The filters as parameters of an address."""
+        """The filters as query parameters."""
         return {"doubt": self.doubt, "payer": self.payer, "page": self.page}
 
 
 @dataclass(frozen=True)
 class IncomingFiles:
-    """The names of the banks' files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list.
+    """The names of the bank files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list.
 
     ``may_upload``: files can be uploaded here.
     """
@@ -134,7 +133,7 @@ def load_transfers(
 
 
 def load_incoming() -> IncomingFiles:
-    """The files in the folder. Call it without a connection of the database: the store may be slow."""
+    """The files in the folder. Call it without a database connection, because the store may be slow."""
     are_read, may_upload = True, False
     try:
         are_read = BillingSettings.load().imports_payments
@@ -157,7 +156,7 @@ def _filters(
 def transfers_page(
     request: Request, rights: RightsDep, filters: Annotated[TransferFilters, Depends(_filters)]
 ) -> Response:
-    """The page, only for those who may confirm transfers: a transfer belongs to no tenant yet."""
+    """The page. Only for users who may confirm transfers, because a transfer belongs to no tenant yet."""
     rights.require_start(IMPORT_PAYMENTS.dag_id)
     database: BoardDatabase = request.app.state.database
     incoming = load_incoming()

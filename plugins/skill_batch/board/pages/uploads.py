@@ -1,4 +1,4 @@
-"""Upload of a file of payments, a bank's or our own, into the folder in which its operation looks for it."""
+"""Uploads a file of payments (a bank's or our own) into the folder that its operation reads."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_
 
 router = APIRouter()
 
-# The parts of a form around its file have at most this many bytes.
 _AROUND_BYTES = 10_000
-# The header of our own file is within the first bytes.
+# Our own file has its header within the first bytes.
 _BEGINNING_BYTES = 1_000
 
 
 async def _file(request: Request, rights: RightsDep) -> UploadFile:
-    """The chosen file. Who may import neither kind sends nothing.
+    """The chosen file. Nothing is read for users who may import neither kind.
 
     :raises HTTPException: 403, 411 without a length, 413 for a file that is too large, 422 without a file.
     """
@@ -59,10 +58,10 @@ async def _file(request: Request, rights: RightsDep) -> UploadFile:
 
 @router.post("/uploads", dependencies=[Depends(from_this_page)])
 def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, Depends(_file)]) -> Response:
-    """Put the file where its operation reads it, and record who did it.
+    """Store the file where its operation reads it, and record who uploaded it.
 
-    A file of a bank goes to ``bank-files/incoming/``, and its import starts. One with the columns of payments goes to ``payments/``; the
-    dialog of its operation opens, because a person has to look at a dry run first.
+    A bank file goes to ``bank-files/incoming/``, and its import starts. A file with the columns of payments goes to ``payments/``; the
+    dialog of its operation opens, because a user has to check a dry run first.
 
     :raises ArchivedFileError: its download has not ended, or it cannot be stored.
     """
@@ -92,12 +91,11 @@ def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, De
 
 
 def _dialog(request: Request, rights: Rights, dag_id: str, operation: str, **values: str) -> Response:
-    """A fragment that opens the dialog of the operation."""
     return render(request, rights, "uploaded.html", dag_id=dag_id, operation=operation, values=values)
 
 
 def _put(chosen: UploadFile, key: str) -> None:
-    """:raises ArchivedFileError: the store cannot be written, or is not the store that the operations read."""
+    """Store the file. :raises ArchivedFileError: the store cannot be written, or is not the store that the operations read."""
     chosen.file.seek(0)
 
     def write(store: ObjectStore) -> None:

@@ -1,5 +1,5 @@
 -- name: unknown_tenant_codes
--- A tenant that the application has deleted is known by its invoices, which can still be paid.
+-- Deleted tenants are known by their invoices, which can still be paid.
 SELECT code
 FROM unnest(%(codes)s::text[]) AS given (code)
 WHERE
@@ -24,7 +24,7 @@ WHERE
     );
 
 -- name: tenant_ids_of
--- Same rule as in the operations: a text is the id of a tenant only if no tenant has it as its code.
+-- As in the operations, a text is a tenant's id only if no tenant has it as its code.
 SELECT tenant.tenant_id
 FROM batch.board_tenant AS tenant
 WHERE
@@ -58,8 +58,7 @@ LEFT JOIN (
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: chosen_customers
--- As chosen_tenants, also for tenants that the application has deleted: operations on invoices know them by the code on their
--- last invoice (statement vanished_payers of billing).
+-- As chosen_tenants, with deleted tenants, which have the code on their last invoice (as vanished_payers of billing).
 WITH known AS (
     SELECT tenant_id, tenant_code
     FROM batch.board_tenant
@@ -102,6 +101,6 @@ LEFT JOIN coded AS own ON tenant.tenant_code = own.tenant_code
 LEFT JOIN coded AS named ON wanted.tenant_id = named.tenant_code;
 
 -- name: enter_values
--- The only statement of the board that writes. Its role cannot read the row again.
+-- The board's only writing statement. Its role cannot read the row again.
 INSERT INTO batch.entered_values (token, dag_id, operation, form_values, entered_by)
 VALUES (%(token)s, %(dag_id)s, %(operation)s, %(form_values)s, %(person)s);

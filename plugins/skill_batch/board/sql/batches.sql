@@ -1,5 +1,5 @@
 -- name: batch_runs
--- The runs of a batch, newest first. The figures are those of a run's first closing.
+-- A batch's runs, newest first, with the figures of the first closing.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.status,
     run.started_at, run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at,
@@ -20,7 +20,6 @@ FROM batch.board_run
 WHERE batch_id = %(batch_id)s;
 
 -- name: batch_newest_run
--- The latest run that has ended and was no dry run.
 SELECT
     execution_id, dag_id, run_id, business_date, status, started_at, ended_at, chosen_tenants, total_tenants, error_message
 FROM batch.board_run

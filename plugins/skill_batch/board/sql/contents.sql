@@ -9,7 +9,7 @@ FROM batch.outbox
 WHERE message_id = any(%(message_ids)s);
 
 -- name: messages_to
--- The newest messages to exactly this address, without regard to case. Addresses have no index: it would be a copy of them.
+-- The newest messages to exactly this address, ignoring case. Addresses have no index, because it would copy them.
 SELECT
     message.message_id, message.tenant_id, message.channel, message.status, message.template_key, message.subject,
     message.created_at, message.due_at, message.finished_at, message.error_code, message.error_detail

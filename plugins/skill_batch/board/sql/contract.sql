@@ -4,7 +4,7 @@ FROM batch.board_billing_profile
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: contract_terms
--- What holds now (on a day in Japan) first, then what begins later, then what has ended.
+-- Valid rows (on a day in Japan) first, then later ones, then ended ones.
 SELECT
     kind, valid_from, valid_to, terms,
     CASE
@@ -23,7 +23,8 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY payer_name, payer_code;
 
 -- name: contract_addresses
--- The tenant's addresses, with the last mail since a time, and why one gets no letters now. An unsubscription stops none.
+-- The tenant's addresses, with the last mail since a time, and why an address gets no e-mails now. An unsubscription does not
+-- stop them.
 SELECT
     listed.address, listed.column_name, mail.status, mail.error_code, coalesce(mail.finished_at, mail.created_at) AS mailed_at,
     CASE
@@ -42,8 +43,8 @@ WHERE listed.tenant_id = %(tenant_id)s
 ORDER BY listed.place;
 
 -- name: waiting_contract_changes
--- The changes that wait, of a tenant (also in a file) or of all, with the open request about each, and of a profile with what
--- documents say where it is empty.
+-- The waiting changes of a tenant (also in a file) or of all, with their open requests. A profile also has what documents state
+-- where it is empty.
 SELECT
     change.change_id, change.tenant_id, coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, change.kind, change.before, change.after, change.imported,
@@ -75,7 +76,7 @@ ORDER BY change.entered_at, change.change_id
 LIMIT %(most)s;
 
 -- name: imported_contract_changes
--- The first rows of each file that waits, of a tenant or of all.
+-- The first rows of each waiting file, of a tenant or of all.
 SELECT
     imported.change_id, imported.owner, imported.kind, imported.before, imported.after, imported.reason, profile.stated,
     coalesce(tenant.tenant_code, imported.owner) AS tenant_code
@@ -92,7 +93,7 @@ WHERE imported.row_of_file <= %(most)s
 ORDER BY imported.change_id, imported.place;
 
 -- name: contract_history
--- What was decided about a tenant's contract; of the empty tenant: about rates and files.
+-- The decisions about a tenant's contract; for the empty tenant: about rates and files.
 SELECT
     change_id, kind, before, after, imported, changed, reason, entered_by, entered_at, status, decided_by, decided_at,
     count(*) OVER () AS hits

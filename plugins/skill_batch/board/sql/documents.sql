@@ -1,6 +1,6 @@
 -- name: counterparties_with
--- The names of customers in all documents that contain a text. It goes from one name in the index to the next, because there are
--- far fewer names than documents.
+-- The customers' names in all documents that contain a text. Walks the index from name to name, because names are far fewer than
+-- documents.
 WITH RECURSIVE known (counterparty) AS (
     (
         SELECT invoice.counterparty FROM batch.board_invoice AS invoice
@@ -26,9 +26,9 @@ SELECT counterparty FROM batch.board_invoice_revision
 WHERE strpos(batch.folded(counterparty), batch.folded(%(text)s)) > 0;
 
 -- name: found_documents
--- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. An
--- invoice is found by the names of all its revisions. The columns are those of the
--- page and of the index of a month's documents (include/skillreport/billing/accounting/document_index.py).
+-- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. The
+-- names of all revisions are searched. The columns serve the page and the monthly index
+-- (include/skillreport/billing/accounting/document_index.py).
 WITH found AS (
     SELECT invoice.invoice_id
     FROM batch.board_invoice AS invoice
@@ -95,7 +95,7 @@ LEFT JOIN batch.board_document AS json
 ORDER BY invoice.issued_on DESC, invoice.number DESC, document.revision DESC;
 
 -- name: count_documents
--- The same conditions. Counts up to a limit, because the page does not need more.
+-- Has the same conditions. Counts up to a limit, which is enough for the page.
 SELECT count(*)
 FROM (
     SELECT FROM batch.board_invoice AS invoice

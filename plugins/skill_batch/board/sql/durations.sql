@@ -1,6 +1,6 @@
 -- name: durations
--- The ended runs of each batch in a period, without dry runs: their number and their figures, the longest run, and the average
--- duration of the period of the same length before.
+-- Each batch's ended runs in a period, without dry runs: numbers, figures, the longest run, and the average duration of the
+-- previous period.
 WITH run AS (
     SELECT
         run.batch_id, run.dag_id, run.run_id, run.started_at, run.status, run.error_count, metric.records_processed,
@@ -38,7 +38,7 @@ ORDER BY wall_seconds DESC, task_id ASC, map_index ASC
 LIMIT %(most)s;
 
 -- name: units_of_shards
--- The tenants of some shards of a run. A shard's number is the index of its mapped instance.
+-- The tenants of some shards of a run. A shard's number is its instance's index.
 SELECT
     outcome.shard, outcome.tenant_id, outcome.part, tenant.tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name
 FROM batch.board_outcome AS outcome

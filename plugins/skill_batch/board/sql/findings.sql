@@ -1,5 +1,5 @@
 -- name: incidents
--- Open incidents, and those that were closed since a time. Open and critical ones first.
+-- Open incidents, and those closed since a time. Open and critical ones first.
 SELECT
     incident.tenant_id, coalesce(tenant.tenant_code, incident.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, incident.check_name, incident.opened_at, incident.severity,
@@ -26,9 +26,9 @@ ORDER BY noticed_at DESC
 LIMIT %(most)s;
 
 -- name: directory_plans
--- The directories whose latest held or applied plan is held, however old it is: a run that skips a directory does not end the
--- hold. Then the other directories whose latest plan skips them, since a given time. No run works on a deleted tenant. The
--- lateral queries read the few plans of a directory by its key.
+-- The directories whose latest held or applied plan is held, regardless of its age: a run that skips a directory does not end the
+-- hold. Then the directories whose latest plan skips them since a given time. No run works on a deleted tenant. The lateral
+-- queries use a directory's key.
 WITH directories AS (
     SELECT tenant_id, provider
     FROM batch.board_sync_plan
@@ -96,7 +96,7 @@ ORDER BY inactivity.inactive_since
 LIMIT %(most)s;
 
 -- name: setting_changes
--- The changes of the latest run that changed a setting. "in_force" is the number of changes that were not undone.
+-- The changes of the latest run that changed a setting. "in_force" counts the changes that were not undone.
 SELECT
     change.tenant_id, coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code, change.setting_key, change.changed_at,
     change.execution_id, change.kind, change.reason, change.undone_at, count(*) OVER () AS hits,

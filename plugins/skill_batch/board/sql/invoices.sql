@@ -1,5 +1,5 @@
 -- name: month_states
--- The numbers of a billing month's documents by state, their amounts, and their open amounts, as on the page of receivables.
+-- A billing month's documents by state: numbers, amounts, and open amounts as on the page of receivables.
 SELECT
     invoice.state, invoice.currency, count(*) AS documents, sum(invoice.total) AS total,
     sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0) AS unpaid,
@@ -12,8 +12,8 @@ GROUP BY invoice.state, invoice.currency
 ORDER BY invoice.state, invoice.currency;
 
 -- name: month_head
--- What a month's issued invoices come to, after their credit notes, by currency; Japanese yen first. An invoice that only the
--- application marks as paid is paid.
+-- The sum of a month's issued invoices after their credit notes, by currency; yen first. An invoice that only the application
+-- marks as paid is paid.
 SELECT
     invoice.currency, count(*) AS invoices, sum(invoice.total - invoice.credited_total) AS billed,
     sum(
@@ -36,7 +36,7 @@ GROUP BY invoice.currency
 ORDER BY invoice.currency <> 'JPY', invoice.currency;
 
 -- name: month_digest
--- What the newest run of the month's billing has reported to the operators.
+-- The report of the newest run of the month's billing to the operators.
 SELECT run.dag_id, run.run_id, run.ended_at, run.result -> 'digest' AS lines
 FROM batch.board_run AS run
 WHERE
@@ -46,7 +46,7 @@ ORDER BY run.started_at DESC
 LIMIT 1;
 
 -- name: newest_month
--- The month, if it has documents. Otherwise the month of the newest numbered document before it.
+-- The month, if it has documents. Otherwise the last earlier month with a numbered document.
 SELECT
     coalesce(
         (
@@ -63,15 +63,14 @@ SELECT
     ) AS month;
 
 -- name: billed_months
--- The yen of the issued invoices, less the credit notes about them, by billing month.
 SELECT period_start AS month, sum(yen_total) AS yen
 FROM batch.board_invoice
 WHERE period_start BETWEEN %(first)s AND %(month)s AND status = 'finalized' AND number IS NOT null
 GROUP BY period_start;
 
 -- name: month_taxes
--- The amounts on the numbered documents of a billing month, as printed. Void ones do not count, credit notes count negative. Only
--- the amount without tax of documents whose prices include it is calculated, as in the accountant's list.
+-- The printed amounts of a billing month's numbered documents. Void ones do not count, credit notes count negative. For documents
+-- with tax included, the amount without tax is calculated, as in the accounting list.
 SELECT
     invoice.currency, tax.category, tax.rate_percent, count(*) AS documents,
     sum(tax.taxable_amount - CASE WHEN document.tax_included THEN tax.tax_amount ELSE 0 END) AS net,
@@ -94,9 +93,8 @@ GROUP BY invoice.currency, tax.category, tax.rate_percent
 ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
 
 -- name: held_of_month
--- The held drafts with the last issued invoice of a plan before them, less its credit notes, and whether a request for approval
--- is open. The reason of the hold compares with the same invoice. A draft that cannot be finalised at all has another outcome
--- than a held one.
+-- The held drafts with the last issued plan invoice before them, less its credit notes, and the open approval request. The reason
+-- of the hold compares the same invoice. A draft that cannot be finalised at all has another outcome.
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
@@ -137,8 +135,8 @@ ORDER BY tenant_code, invoice.invoice_id
 LIMIT %(most)s;
 
 -- name: documents_of_month
--- One page of the month's documents. A draft that cannot be finalised has the reason of the run that made it. Each letter is
--- looked up by its id, because a join may read all of the application's notifications.
+-- A page of the month's documents. A draft that cannot be finalised has the reason of its run. E-mails are looked up by id,
+-- because a join may read all notifications.
 WITH listed AS (
     SELECT
         invoice.invoice_id, coalesce(tenant.is_gone, true) AS is_vanished,
@@ -189,7 +187,6 @@ ORDER BY
     listed.tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC;
 
 -- name: stopped_letters
--- The invoices of all months whose letter is stopped.
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     invoice.counterparty, invoice.number, invoice.period_start,
@@ -202,7 +199,7 @@ ORDER BY stop.entered_at
 LIMIT %(most)s;
 
 -- name: waiting_entries
--- The lines, credit notes and write-offs of all months that wait for somebody else's approval.
+-- The lines, credit notes and write-offs of all months that wait for another user's approval.
 SELECT
     entry.kind, entry.entry_id, entry.tenant_id, entry.period_start, entry.entry_text, entry.amount, entry.currency,
     entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code,
@@ -306,7 +303,7 @@ WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit'
 ORDER BY finalized_at, number;
 
 -- name: invoices_of_tenants_month
--- The other invoices of the tenant's month: a live one, and those that were voided or credited.
+-- The other invoices of the tenant's month: a live one, and voided or credited ones.
 SELECT invoice_id, number, state, issued_on, total, currency, created_at, content #>> '{replaces,number}' AS replaced_number
 FROM batch.board_invoice
 WHERE tenant_id = %(tenant_id)s AND period_start = %(month)s AND invoice_id <> %(invoice_id)s AND kind = 'invoice'
@@ -331,14 +328,14 @@ WHERE invoice_id = %(invoice_id)s
 ORDER BY queued_on, days;
 
 -- name: reminder_stops
--- A stop for the whole tenant has no invoice_id.
+-- A stop for the entire tenant has no invoice_id.
 SELECT invoice_id, reason, entered_by, entered_at
 FROM batch.board_reminder_stop
 WHERE tenant_id = %(tenant_id)s AND (invoice_id IS null OR invoice_id = %(invoice_id)s)
 ORDER BY invoice_id;
 
 -- name: invoice_letters
--- The letters and their copies to further addresses, whose ids are those of the letter and a number.
+-- The e-mails and their copies to further addresses, whose ids add a number.
 SELECT message_id, host_log_id, status, recipient, error_code, error_detail, created_at, finished_at
 FROM batch.board_message
 WHERE

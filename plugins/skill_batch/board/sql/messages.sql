@@ -1,5 +1,5 @@
 -- name: open_queues
--- Messages that wait, are parked or did not arrive, by channel and state.
+-- Waiting, parked or undelivered messages, by channel and state.
 SELECT
     message.channel, message.status, count(*) AS messages, min(message.due_at) AS oldest_due_at,
     min(message.next_attempt_at) AS next_attempt_at
@@ -9,8 +9,8 @@ GROUP BY message.channel, message.status
 ORDER BY message.channel, message.status;
 
 -- name: open_messages
--- One page of these messages, the oldest attempt first. "after" is the key of the last row of the page before.
--- needs_decision: without messages to people who want none, unless they are contract letters.
+-- A page of these messages, oldest attempt first. "after" is the key of the previous page's last row. needs_decision excludes
+-- unsubscribed recipients, except for contract e-mails.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
@@ -32,7 +32,7 @@ ORDER BY message.next_attempt_at, message.message_id
 LIMIT %(most)s;
 
 -- name: sent_messages
--- One page of the sent messages of these tenants, the newest first. "before" is the key of the last row of the page before.
+-- A page of these tenants' sent messages, newest first. "before" is the key of the previous page's last row.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
@@ -59,7 +59,7 @@ FROM (
 ) AS listed;
 
 -- name: count_open_messages
--- Counts up to a limit, because the page does not need more.
+-- Counts up to a limit, which is enough for the page.
 SELECT count(*)
 FROM (
     SELECT FROM batch.board_message AS message
@@ -84,7 +84,7 @@ ORDER BY circuit.opened_at DESC
 LIMIT %(most)s;
 
 -- name: message_stops
--- The tenants whose messages an operator has stopped (all tenants: tenant_ids is null), with the number of messages that wait.
+-- The tenants whose messages an operator stopped (all tenants: tenant_ids is null), with the number of waiting messages.
 SELECT
     stop.tenant_id, coalesce(tenant.tenant_code, stop.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
     stop.still_sent = '{}' AS stops_all, stop.reason, stop.entered_by, stop.entered_at,
@@ -104,7 +104,7 @@ LIMIT %(most)s;
 -- name: throttled_services
 SELECT
     limit_key, per_minute, at_once, blocked_until, learnt_at, closed_reason,
-    -- The quota of a day ends at midnight in Japan. Other limits end within an hour.
+    -- A daily quota ends at midnight in Japan. Other limits end within an hour.
     (blocked_until AT TIME ZONE 'Asia/Tokyo')::time < '00:01' AS is_daily, count(*) OVER () AS hits
 FROM batch.board_service_limit
 WHERE

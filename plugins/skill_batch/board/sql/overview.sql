@@ -1,5 +1,4 @@
 -- name: newest_runs
--- The newest run of each batch, without dry runs.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -16,8 +15,8 @@ CROSS JOIN
 LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id;
 
 -- name: open_runs
--- For each batch, the ended runs that did not complete, without dry runs, from the last run for all tenants on. A later run for
--- some tenants does not resolve an earlier failure of others, nor does one whose form was refused.
+-- Each batch's ended runs that did not complete, without dry runs, starting with the last run for all tenants. A later run for
+-- some tenants, or with a rejected form, does not resolve an earlier failure.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -45,7 +44,6 @@ ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
 -- name: night_runs
--- The runs of the night, without dry runs.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -72,8 +70,8 @@ ORDER BY
     array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status) ASC, listed.started_at DESC;
 
 -- name: resolved_failures
--- The runs of which a failure alert told since a time, and that succeeded since another time: the run itself was cleared, or a
--- later run succeeded. A key is failure:dag:run:batch:attempt (failure_key in the notifiers).
+-- The runs with a failure alert since a time that succeeded since another time: the run was cleared, or a later run succeeded. A
+-- key is failure:dag:run:batch:attempt (failure_key in the notifiers).
 SELECT
     run.batch_id, run.dag_id, run.run_id, run.started_at,
     CASE run.status WHEN 'completed' THEN run.ended_at ELSE later.ended_at END AS resolved_at, later.triggered_by
@@ -102,8 +100,8 @@ ORDER BY resolved_at DESC, run.execution_id ASC
 LIMIT %(most)s;
 
 -- name: undecided_messages
--- Messages that did not arrive, or perhaps did not, until an operator decides, whichever run has reported them; and closed
--- channels. A message to somebody who wants none needs no decision, unless it is a contract letter. Counts up to a limit.
+-- Undelivered and ambiguous messages without an operator's decision, from any run, and closed channels. Unsubscribed recipients
+-- count only for contract e-mails. Counts up to a limit.
 SELECT
     count(*) AS messages,
     count(*) FILTER (WHERE listed.template_key = any(%(contract_letters)s)) AS letters,
@@ -118,7 +116,7 @@ FROM (
 ) AS listed;
 
 -- name: whole_starts
--- When the newest run of each batch for all tenants started, however many other runs have started since. Dry runs do not count.
+-- The start of each batch's newest run for all tenants, regardless of later other runs. Dry runs do not count.
 SELECT listed.batch_id, whole.started_at
 FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
 CROSS JOIN
@@ -133,7 +131,7 @@ CROSS JOIN
     ) AS whole;
 
 -- name: active_runs
--- The runs of batches and operations that have not ended, and those on which a cleared task works again.
+-- The active runs of batches and operations, and the runs on which a cleared task works again.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -144,7 +142,7 @@ ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
 -- name: usual_seconds
--- The average duration of the last comparable runs of each batch. Batches with too few are left out.
+-- The average duration of each batch's last comparable runs. Batches with too few are left out.
 SELECT listed.batch_id, avg(history.execution_seconds) AS seconds
 FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
 CROSS JOIN
@@ -159,9 +157,9 @@ GROUP BY listed.batch_id
 HAVING count(*) >= %(least_runs)s;
 
 -- name: failed_tenants
--- The tenants of these runs that failed, or that have no result although the run has ended, by reason: for each reason the first
--- "listed" ones, with the number of all. The part "missing" reads all outcomes of a run. It runs only if the counts show that
--- some are missing, or if a tenant's work has parts, which the counts do not contain.
+-- These runs' tenants that failed, or have no result although the run ended, by reason: for each reason the first "listed" ones,
+-- with the number of all. The part "missing" reads all outcomes, so it runs only if the counts show missing ones, or if a
+-- tenant's work has parts, which the counts do not contain.
 WITH run AS (
     SELECT
         chosen.execution_id, chosen.batch_id, chosen.business_date, chosen.started_at, chosen.reopened_at, chosen.status,
@@ -211,7 +209,7 @@ still_open AS (
     WHERE
         NOT %(only_open)s
         OR NOT EXISTS (
-            -- A later run for the same day has succeeded.
+            -- A later run for the same day succeeded.
             SELECT FROM run
             INNER JOIN batch.board_run AS later
                 ON
@@ -259,14 +257,13 @@ WHERE execution_id = any(%(execution_ids)s)
 GROUP BY execution_id;
 
 -- name: ended_runs
--- Those of these runs that have ended in the execution log.
 SELECT DISTINCT run.dag_id, run.run_id
 FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
 INNER JOIN batch.board_run AS run ON failed.dag_id = run.dag_id AND failed.run_id = run.run_id
 WHERE run.status <> 'running';
 
 -- name: failed_without_card
--- Failed runs of operations, and failed dry runs. Those that nobody has started come first: they need attention.
+-- Failed runs of operations, and failed dry runs. Runs without a starting user come first, because they need attention.
 SELECT
     execution_id, batch_id, dag_id, run_id, operation, dry_run, started_at, error_message, triggered_by,
     count(*) OVER () AS hits
@@ -290,9 +287,9 @@ WHERE alert.created_at > %(since)s
 ORDER BY failed.dag_id ASC, failed.run_id ASC, split_part(alert.alert_key, ':', -2) ASC, alert.created_at DESC;
 
 -- name: recent_alerts
--- The alerts about runs of these DAGs, each once, with the channels that have not received it: all undelivered CRITICAL ones
--- first, then "listed" others, of which the undelivered come first. Those to one person are limited apart. "undelivered" also
--- counts those that are not listed. The key of an alert is its kind, then the DAG's id or the run's execution id.
+-- The alerts about runs of these DAGs, each once, with the channels that have not received it: first all undelivered CRITICAL
+-- ones, then "listed" others, undelivered ones first. Alerts to a user have a separate limit. "undelivered" also counts those
+-- that are not listed. The key of an alert is its kind, then the DAG's id or the run's execution id.
 WITH alert AS (
     SELECT
         alert_key, max(severity) AS severity, max(title) AS title, max(page) AS page, max(triggering_user) AS triggering_user,
@@ -347,7 +344,7 @@ FROM batch.board_incident
 WHERE closed_at IS null;
 
 -- name: waiting_of_kinds
--- What waits for an approval, by kind, and since when the oldest one does; the earliest month of the invoices.
+-- The number of entries that wait for approval by kind, since when, and the earliest month of their invoices.
 SELECT kind, count(*) AS entries, min(entered_at) AS oldest, min(period_start) AS month
 FROM batch.board_waiting_entry
 WHERE kind = any(%(kinds)s)
@@ -355,7 +352,7 @@ GROUP BY kind
 ORDER BY oldest;
 
 -- name: held_directories
--- How many directories have changes that wait for an answer, as the page of findings lists them.
+-- The number of directories with changes that wait for an answer, as on the page of findings.
 SELECT count(*) AS directories, min(decided.planned_at) AS oldest
 FROM (
     SELECT DISTINCT tenant_id, provider
@@ -374,7 +371,6 @@ CROSS JOIN
 WHERE decided.status = 'held' AND tenant.status <> 'DELETED';
 
 -- name: newest_verified_backup
--- The newest verified backup, and how long its run took.
 SELECT backup.backup_id, backup.snapshot_at, backup.verified_at, metric.execution_seconds
 FROM batch.board_backup AS backup
 LEFT JOIN batch.board_performance AS metric ON backup.execution_id = metric.execution_id

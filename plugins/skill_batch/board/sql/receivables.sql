@@ -1,5 +1,5 @@
 -- name: open_amounts
--- The open amounts by due date. Amounts that are owed to customers are separate.
+-- The open amounts by due date. Amounts owed to customers are separate.
 SELECT
     currency, due_on, open_amount < 0 AS is_owed_back, count(*) AS invoices, sum(open_amount) AS open_amount
 FROM batch.board_receivable
@@ -7,7 +7,7 @@ GROUP BY currency, due_on, open_amount < 0
 ORDER BY currency, due_on;
 
 -- name: open_invoices
--- One page of the invoices with an open amount. "due_days" are the due dates to show. "without_day" shows those without one too.
+-- A page of the invoices with an open amount. "due_days" are the due dates to show; "without_day" adds those without one.
 WITH listed AS (
     SELECT
         receivable.invoice_id, receivable.tenant_id, receivable.counterparty, receivable.number,

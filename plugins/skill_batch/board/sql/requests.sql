@@ -1,6 +1,5 @@
 -- name: open_requests
--- The requests of a kind that wait for an answer, with the number of their items, and of the items that are no longer held as
--- shown.
+-- The unanswered requests of a kind, with the numbers of items, and of items no longer held as shown.
 SELECT
     request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
     count(*) FILTER (WHERE NOT item.is_current) AS outdated, count(*) OVER () AS hits
@@ -12,7 +11,7 @@ ORDER BY request.asked_at DESC
 LIMIT %(most)s;
 
 -- name: open_resumptions
--- The batches whose messages wait after a pause, with the present number of these.
+-- The batches whose messages wait after a pause, with the present number of messages.
 SELECT
     request.dag_id, request.run_id, request.asked_at, item.item_id AS batch_id, item.reason,
     (

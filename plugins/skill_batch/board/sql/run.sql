@@ -1,5 +1,5 @@
 -- name: run_of
--- The latest execution of a run and batch. A run that was triggered again from its beginning has several.
+-- The latest execution of a run and batch. A run that was restarted from its beginning has several.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.reason,
     nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.shown, run.status, run.started_at, run.ended_at, run.total_tenants,
@@ -12,7 +12,6 @@ WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
 ORDER BY run.started_at DESC;
 
 -- name: run_results
--- The first results of an operation's tenants.
 SELECT
     outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, outcome.details, outcome.notes, outcome.records, outcome.status,
@@ -24,7 +23,7 @@ ORDER BY tenant_code, outcome.part
 LIMIT %(most)s;
 
 -- name: run_documents
--- The documents that the run has issued, approved or taken back, and those of its tenants with these numbers.
+-- The run's documents, and its tenants' documents with these numbers.
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
     invoice.invoice_id, invoice.number, invoice.total, invoice.currency, invoice.state, invoice.open_amount,
@@ -61,7 +60,7 @@ WHERE execution_id = %(execution_id)s
 ORDER BY source ASC, row_count DESC, placement ASC;
 
 -- name: notes
--- The remarks about tenants, at most "most" of them.
+-- The notes about tenants, at most "most".
 SELECT
     outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, outcome.part, outcome.notes, '[]'::jsonb AS figures,

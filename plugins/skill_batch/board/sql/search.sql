@@ -1,5 +1,4 @@
 -- name: tenants_named
--- The tenants with this text in their code, id or name.
 SELECT tenant_id, tenant_code, tenant_name, status
 FROM batch.board_tenant
 WHERE
@@ -17,7 +16,6 @@ ORDER BY length(number), number
 LIMIT %(most)s;
 
 -- name: runs_named
--- The runs with this execution id, or with this run id.
 SELECT batch_id, dag_id, run_id, execution_id, status, started_at
 FROM batch.board_run
 WHERE dag_id = any(%(dag_ids)s) AND (execution_id = %(name)s OR run_id = %(name)s)

@@ -8,7 +8,7 @@ WHERE message.message_id = any(%(ids)s)
 ORDER BY tenant_code, message.message_id;
 
 -- name: described_invoices
--- For each described_... with a thing, the operations have the same statement as shown_....
+-- The operations have the same statements, named shown_....
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.tenant_id, invoice.status, invoice.number,
     coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency, invoice.hold_reason, invoice.state,
@@ -52,7 +52,6 @@ WHERE
 ORDER BY tenant_code, line.charged_on, line.extra_charge_id;
 
 -- name: described_tenants
--- The tenants with the number of their unpaid invoices.
 SELECT
     chosen.tenant_id, coalesce(tenant.tenant_code, chosen.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, count(receivable.invoice_id) AS unpaid
@@ -64,7 +63,7 @@ HAVING tenant.tenant_id IS NOT null OR count(receivable.invoice_id) > 0
 ORDER BY tenant_code, chosen.tenant_id;
 
 -- name: described_stops
--- The tenants with their stop, if there is one, and the number of their messages that wait.
+-- The tenants with their stop, if any, and the number of their waiting messages.
 SELECT
     tenant.tenant_id, tenant.tenant_code, tenant.tenant_name,
     to_char(stop.entered_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS') || ' からの停止' AS thing,
@@ -96,7 +95,7 @@ WHERE leaving.tenant_id = any(%(tenant_ids)s)
 ORDER BY leaving.tenant_id ASC, leaving.begun_at DESC;
 
 -- name: open_items
--- By the names of the fields of the beginning.
+-- The names are the fields of the start of an offboarding.
 SELECT open_invoices, held_drafts, unbilled_days, waiting_messages, directory_links
 FROM batch.board_open_item
 WHERE tenant_id = any(%(tenant_ids)s);
@@ -162,7 +161,7 @@ ORDER BY verified_at DESC, backup_id DESC
 LIMIT 1;
 
 -- name: compared
--- The newest comparison of each tenant with the backup; without one, only the tenant.
+-- Each tenant's newest comparison with the backup; without one, only the tenant.
 SELECT DISTINCT ON (tenant.tenant_id)
     tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, run.execution_id, run.started_at, outcome.notes
 FROM batch.board_tenant AS tenant
@@ -194,7 +193,7 @@ WHERE last.tenant_id = any(%(names)s) OR last.tenant_code = any(%(names)s)
 ORDER BY last.tenant_id;
 
 -- name: present_invoices
--- These invoices, and those with these numbers of the same tenants, with their final credit notes and their payments.
+-- These invoices, and the same tenants' invoices with these numbers, with final credit notes and payments.
 SELECT
     invoice.invoice_id, invoice.tenant_id, coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code,
     invoice.invoice_id = any(%(invoice_ids)s) AS of_month, invoice.kind, invoice.status, invoice.number, invoice.issued_on,
@@ -226,8 +225,8 @@ WHERE
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
 
 -- name: about_entry
--- What decides about an entry of a person for a tenant's month (billing/entry_limits.py), as the statements entered_yen,
--- recurring_yen and currency_of of billing, and the address of the letter (load_contacts).
+-- The data for an entry's limit (billing/entry_limits.py), as entered_yen, recurring_yen and currency_of of billing, and the
+-- e-mail's address (load_contacts).
 SELECT
     coalesce(sum(entry.yen), 0) AS yen,
     coalesce(bool_or(entry.tenant_id IS NOT null AND entry.yen IS null), false) AS is_unknown,
@@ -262,7 +261,7 @@ WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY entered_at;
 
 -- name: present_contract_rows
--- A tenant's rows of a kind of contract. A profile also has what documents say where it is empty.
+-- A tenant's rows of a kind of contract. A profile also has what documents state where it is empty.
 SELECT profile AS columns, stated, null::date AS valid_from, null::date AS valid_to
 FROM batch.board_billing_profile
 WHERE %(kind)s = 'profile' AND tenant_id = %(owner)s

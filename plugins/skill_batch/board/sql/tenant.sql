@@ -1,6 +1,6 @@
 -- name: tenant_of
--- "chosen_as" is the text in the field "tenants" of a form that selects only this tenant: its code, or its id if several tenants
--- share the code. Null: there is no such text.
+-- "chosen_as" is the text in a form's field "tenants" that selects only this tenant: its code, or its id if the code is not
+-- unique. Null: there is no such text.
 SELECT
     tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status,
     coalesce(contract.terms ->> 'plan', tenant.subscription_plan) AS subscription_plan, tenant.max_users,
@@ -30,7 +30,7 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY channel;
 
 -- name: tenant_outcomes
--- The newest run of each batch, without dry runs, that has an outcome for the tenant; one row per part of its work.
+-- Each batch's newest real run with an outcome for the tenant; one row per part of its work.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.started_at, run.status AS run_status,
     run.operation, outcome.part, outcome.status, outcome.notes, outcome.records, outcome.error_code, outcome.error_message,
@@ -92,7 +92,6 @@ ORDER BY stop.entered_at DESC
 LIMIT %(most)s;
 
 -- name: tenant_incidents
--- Open incidents first.
 SELECT
     check_name, severity, evidence, opened_at, breached_at, reopened, closed_at, closed_because, is_part_of_platform,
     opened_by, count(*) OVER () AS hits
@@ -121,7 +120,7 @@ ORDER BY created_at DESC
 LIMIT %(most)s;
 
 -- name: tenant_message_counts
--- The messages since a time, and the older ones that are unfinished or did not arrive, by state.
+-- The messages since a time, and older ones that are unfinished or undelivered, by state.
 SELECT status, sum(messages)::bigint AS messages
 FROM (
     SELECT status, count(*) AS messages
@@ -153,7 +152,7 @@ ORDER BY report_month DESC
 LIMIT %(most)s;
 
 -- name: tenant_backup
--- The latest verified backup, and the outcome of its run for the tenant. "has_run" is false when the run's rows were deleted.
+-- The latest verified backup, and its run's outcome for the tenant. "has_run" is false if the run's rows were deleted.
 SELECT
     backup.backup_id, backup.business_date, backup.snapshot_at, backup.verified_at, run.execution_id IS NOT null AS has_run,
     outcome.status AS export_status, outcome.records, outcome.error_message

@@ -1,8 +1,8 @@
 -- name: tenants_found
--- One page of the tenants with this text in their code, id or name, with their problems; "hits" is the number of all of them. A
--- batch has failed for a tenant if its newest ended run with an outcome for the tenant has. Runs can be limited to some tenants,
--- so each tenant has its own newest run. Few outcomes are failures, so they are read first; outcomes without a result are read
--- only if the counts of the run show that some are missing, as in the block failed_tenants.
+-- A page of the tenants with this text in code, id or name, with their problems; "hits" counts all. A batch has failed for a
+-- tenant if its newest ended run with an outcome for the tenant failed. Each tenant has its own newest run, because runs can be
+-- limited to some tenants. The few failures are read first. Outcomes without a result are read only if the run's counts show
+-- missing ones, as in failed_tenants.
 WITH run AS MATERIALIZED (
     SELECT ended.execution_id, ended.batch_id, ended.dag_id, ended.run_id, ended.started_at, ended.status, ended.error_count
     FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
@@ -43,7 +43,7 @@ bad AS (
             SELECT outcome.tenant_id
             FROM batch.board_outcome AS outcome
             WHERE outcome.execution_id = unclear.execution_id AND outcome.status = 'pending'
-            -- Without it, the planner reads the outcomes of all runs.
+            -- Otherwise the planner reads the outcomes of all runs.
             LIMIT ALL OFFSET 0 -- noqa: AM09
         ) AS missing
 ),
@@ -149,7 +149,7 @@ ORDER BY
 LIMIT %(most)s OFFSET %(skipped)s;
 
 -- name: tenants_vanished
--- The tenant, if the application has deleted it and rows of the batches contain it.
+-- The tenant, if the application has deleted it and rows of the batches still contain it.
 WITH kept AS (
     SELECT tenant_id FROM batch.board_usage_day
     UNION ALL

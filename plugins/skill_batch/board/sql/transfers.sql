@@ -1,6 +1,6 @@
 -- name: waiting_transfers
--- One page of the transfers that are no payment yet, without those that the next run records by itself. First those that may have
--- paid an invoice, by its due date; then the oldest.
+-- A page of the unassigned transfers, without those that the next run records by itself. Transfers that may have paid an invoice
+-- come first, by its due date.
 SELECT
     transfer_id, booked_on, rest, account, payer_name, payer_code, reference, details, is_cancellation, doubt,
     count(*) OVER () AS hits
