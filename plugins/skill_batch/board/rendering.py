@@ -117,7 +117,7 @@ class Links:
         self._living_runs = cache(lambda dag_id: AirflowApi(request).living_runs(dag_id))
 
     def page(self, *parts: str, **query: Any) -> str:
-        """A page of the board. ``parts`` are path segments; ``query`` its parameters, of which None and empty ones are dropped."""
+        """A page of the board. ``parts`` are path segments. Empty values and None are dropped from the parameters in ``query``."""
         path = "/".join(quote(str(part), safe="") for part in parts)
         given = {name: value for name, value in query.items() if value not in (None, "", [])}
         return f"{self.board}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
