@@ -1,6 +1,6 @@
-"""The hours of the application's logs that the hourly batch has counted, so that other batches need not read the logs.
+"""Hourly counts from the application's logs. Other batches use them instead of reading the logs.
 
-``batch.activity_hour`` has the counts by hour and by the key that names a person. All statements run as ``batch_platform``.
+The hourly batch writes them to ``batch.activity_hour``, by hour and by the key that names a user. All statements run as ``batch_platform``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def begin_hours(platform: psycopg.Connection, since: datetime, until: datetime) 
 def are_read(
     platform: psycopg.Connection, period: UtcBounds, *, late: timedelta = LATE, again_after: datetime
 ) -> bool:
-    """Whether each hour of the period (full hours) was read at least ``late`` after its end, and after ``again_after`` (UTC, naive).
+    """True if each hour of the period (full hours) was read at least ``late`` after its end, and after ``again_after`` (UTC, naive).
 
     If so, the hours do not expire before the open transaction ends.
     """

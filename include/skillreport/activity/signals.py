@@ -33,7 +33,7 @@ from include.skillreport.core.execution.reconciliation import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# If one of these logs has no row for a day, the run gets a remark.
+# If one of these logs has no row for a day, the run gets a note.
 _LOGS = (REQUESTS, AUDIT)
 
 
@@ -44,7 +44,8 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
     come from the counted hours if they exist, because the application keeps only the last edit of a row. Also writes
     ``batch.reconciliation``. A figure whose source has never had a row is null.
 
-    :raises ParameterError: the request log has lost the rows of the day, from which the day was closed. The closed day stays.
+    :raises ParameterError: the day was closed with API calls, but the request log has no rows of it any more. The closed day does not
+    change.
     """
     bounds = utc_bounds(run.business_date)
     keep_people(platform)
@@ -79,7 +80,7 @@ def remember_logs(platform: psycopg.Connection, run: Run, day: date) -> frozense
 
 
 def _require_no_calls(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
-    """A log that was cleaned up (BATCH-002) has no rows of old days. Counted again, such a day would be 0."""
+    """Reject a closed day whose rows BATCH-002 has deleted from the request log. A recount would give 0."""
     (calls,) = _SQL.row(
         platform, "closed_calls", business_date=run.business_date, tenant_ids=list(tenant_ids)
     )
@@ -106,7 +107,7 @@ def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[
 
 def _last_days(platform: psycopg.Connection, day: date, silent: Sequence[str]) -> dict[str, date]:
     known = last_days(platform, silent, day)
-    # If no run has found a row of a log until this day, the whole log is read.
+    # If no run until this day has found a row of a log, the entire log is read.
     unknown = [source for source in silent if source not in known]
     if unknown:
         rows = _SQL.execute(platform, "last_rows", sources=unknown, day_end=utc_bounds(day).end)

@@ -1,8 +1,8 @@
 -- name: collect_signals
 -- The usage of the given tenants on one day, and how all rows read were assigned. The statement reads each host table at most
--- once, and resolves each key once. day_start and day_end are UTC and enclose a Japanese day. People's actions come from the
--- logs. If reads_logs is false, they come from the hours that the hourly batch has counted. reads_edits is the same for the edits
--- of TRN_* rows.
+-- once, and resolves each key once. day_start and day_end are UTC and enclose a Japanese day. Users' actions come from the logs,
+-- or from the hours that the hourly batch has counted if reads_logs is false. reads_edits is the same for the edits of TRN_*
+-- rows.
 --
 -- Requests are summed per key before the keys are resolved, so a million requests give no more rows than there are users. An
 -- action of the application itself, or of an unknown person, does not make a user active. Counts are integers as long as
@@ -69,7 +69,7 @@ belonging AS (
     GROUP BY stated_tenant_id
 ),
 
--- People's actions on the day, and what belongs to them.
+-- Users' actions on the day, and what belongs to the users.
 happened AS (
     SELECT
         'SYS_SystemLog' AS source,
@@ -141,9 +141,8 @@ happened AS (
     FROM belonging
 ),
 
--- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
--- well, in the tenant where they are now. An account without an employee is stored by its own id, and may have got an employee
--- since.
+-- The users who logged in on the day. The application keeps only the last login, so users that an earlier run of the day found
+-- also count, in their present tenant. An account without an employee is stored by its own id, and may have an employee now.
 logged_in AS (
     SELECT tenant_id, person_id
     FROM account
@@ -308,7 +307,7 @@ registered AS (
         SELECT recorded_tenant_id AS tenant_id, false AS is_placed
         FROM account
         WHERE
-            -- Includes those of later days, because an operator must check them now.
+            -- Includes accounts created after the day, because an operator must check them now.
             placement NOT IN ('person', 'stated', 'nobody') AND recorded_tenant_id = any(%(tenant_ids)s::text[])
     ) AS listed
     GROUP BY tenant_id
