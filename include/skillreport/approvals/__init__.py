@@ -9,5 +9,5 @@ APPROVE, HOLD = "承認する", "保留のままにする"
 # The options about the messages of a batch that was paused.
 SEND_ALL, SEND_NEW, DISCARD_ALL = "すべて送る", "新しいものだけ送る（ほかは破棄）", "すべて破棄する"
 
-# The age in hours of the new ones, unless the answer has another one.
+# Messages up to this age in hours are new, unless the answer states another age.
 NEW_HOURS = 24

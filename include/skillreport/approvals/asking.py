@@ -1,4 +1,4 @@
-"""How a batch requests an approval of what it holds. The batch does not wait, and does not fail if the request cannot be shown."""
+"""Requests approval of the items that a batch holds. The batch does not wait, and does not fail if the request cannot be shown."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Asked:
 def ask_for_approval(
     spec: OperationSpec, run: Run, installation: Installation, start: Callable[[ApprovalRequest], str | None]
 ) -> Asked | None:
-    """Record the request about what the run holds, and start the run of ``spec`` that shows it. None: the run holds nothing.
+    """Record a request for the items that the run holds, and start the run of ``spec`` that shows it. None: it holds nothing.
 
-    A dry run creates no request. ``start`` returns why Airflow refuses the run, or None. A run that exists already counts as started.
+    A dry run creates no request. ``start`` returns why Airflow rejects the run, or None. An existing run counts as started.
     """
     if run.dry_run:
         return None

@@ -79,13 +79,14 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class HeldItem:
-    """A held invoice, a held plan of a directory, a change of a contract that waits, the messages of a batch that was paused, or a tenant
-    whose deletion waits.
+    """A held invoice or directory plan, a waiting contract change, the messages of a batch that was paused, a tenant whose deletion waits,
+    or a disputed entry in the register of deleted tenants.
 
-    ``item_id`` is the id of the invoice or of the change, the provider, or the batch. A batch, and an import of a file, has no tenant: its
-    ``tenant_id`` is its ``item_id``.
+    ``item_id`` is the id of the invoice, the change or the offboarding, the provider, or the batch. A batch or a file import has no tenant:
+    its ``tenant_id`` is its ``item_id``.
 
-    ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to users.
+    ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change, except for messages: later messages get the same
+    answer. ``figures`` (JSON values) are shown to users.
     """
 
     tenant_id: str
@@ -99,7 +100,7 @@ class HeldItem:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The values that are equal for the same item in the same state."""
+        """Equal for the same item in the same state."""
         return self.tenant_id, self.item_id, self.fingerprint
 
 
@@ -122,7 +123,7 @@ class ApprovalRequest:
 
 @dataclass(frozen=True)
 class Unconfirmed:
-    """An open request of a run that was the first one after a pause, and the present number of messages or drafts that wait."""
+    """An open request of the first run after a pause, and the number of messages or drafts that wait now."""
 
     request_id: str
     kind: str
@@ -159,7 +160,7 @@ class ApprovalAnswer:
 
 
 def kind_of(spec: RunSpec) -> RequestKind:
-    """What a batch, or the operation for its approvals, holds. :raises LookupError: the batch holds nothing."""
+    """The kind of items that a batch holds or an operation approves. :raises LookupError: there is none."""
     return _KINDS[spec.id]
 
 
@@ -171,9 +172,9 @@ def find_held(
     execution_id: str | None = None,
     codes: Sequence[str] = (),
 ) -> list[HeldItem]:
-    """The items that are held now: by this execution, or by any. ``codes`` are the codes of tenants; empty: all.
+    """The items that this execution (None: any) holds now. ``codes``: tenant codes; empty: all.
 
-    Invoices are those of the month of ``business_date``.
+    Invoices: only of the month of ``business_date``.
     """
     if kind is RequestKind.INVOICES:
         rows = _SQL.rows(
@@ -197,13 +198,13 @@ def find_held(
 
 
 def plan_fingerprint(reason: str, absent: Iterable[str]) -> str:
-    """The state of a held plan: why it is held, and which accounts are absent."""
+    """Identifies the state of a held plan: why it is held, and which accounts are absent."""
     content = "\n".join((reason, *sorted(absent)))
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def absent_links(connection: psycopg.Connection, tenant_id: str, provider: str) -> set[str]:
-    """The accounts of active links that the last listing did not have."""
+    """The accounts with active links that the last listing did not contain."""
     return set(_SQL.column(connection, "absent_links", tenant_id=tenant_id, provider=provider))
 
 
@@ -215,10 +216,10 @@ def ask(
     items: Sequence[HeldItem],
     is_alive: Callable[[str, str], bool],
 ) -> ApprovalRequest:
-    """The request for what an execution holds: the open one that has all these items in this state, otherwise a new one.
+    """The request for the held items of an execution: the open request with all these items in this state, otherwise a new one.
 
-    ``spec`` is the operation that shows it. ``is_alive`` says whether a run (DAG id, run id) exists and has not ended. If a user has
-    deleted the run of a request or marked it as failed, the request cannot be answered.
+    ``spec`` is the operation that shows it. ``is_alive`` says whether a run (DAG id, run id) exists and has not ended. A request cannot be
+    answered if a user has deleted its run or marked it as failed.
     """
     kind = kind_of(spec)
     with platform.transaction():
@@ -250,7 +251,7 @@ def ask_by_hand(
     run_id: str,
     person: str,
 ) -> ApprovalRequest:
-    """The request of a run that a user triggered without one. It supersedes older requests about the same items."""
+    """Record a request for a run that a user triggered without one. It supersedes older requests about the same items."""
     request = ApprovalRequest(
         f"{spec.id} {run_id}", kind_of(spec), business_date, person, spec.dag_id, run_id
     )
@@ -267,12 +268,12 @@ def supersede_older(platform: psycopg.Connection, request: ApprovalRequest) -> N
 
 
 def withdraw(platform: psycopg.Connection, request: ApprovalRequest, reason: str = "not_started") -> None:
-    """Close a request that nobody can answer: Airflow does not show it, or (``outdated``) nothing of it is held."""
+    """Close a request that nobody can answer: Airflow does not show it, or (``outdated``) none of its items is held."""
     _SQL.execute(platform, "close_request", request_id=request.request_id, close_reason=reason)
 
 
 def is_outdated(platform: psycopg.Connection, request: ApprovalRequest) -> bool:
-    """Whether nothing of an open request is held any more, so that no newer request can supersede it: it was decided elsewhere."""
+    """True if none of an open request's items is held any more: they were decided elsewhere, and no newer request will supersede it."""
     held = {
         (item.tenant_id, item.item_id) for item in find_held(platform, request.kind, request.business_date)
     }
@@ -308,12 +309,12 @@ def open_requests(platform: psycopg.Connection, asked_before: datetime) -> list[
 
 
 def move_to_run(platform: psycopg.Connection, request: ApprovalRequest) -> None:
-    """From now on, the run ``run_id`` shows the request."""
+    """Save ``run_id`` as the run that shows the request."""
     _SQL.execute(platform, "move_request", request_id=request.request_id, run_id=request.run_id)
 
 
 def unconfirmed(platform: psycopg.Connection) -> list[Unconfirmed]:
-    """The requests without an answer that runs after a pause have made, the oldest first."""
+    """The open requests of first runs after a pause, the oldest first."""
     return [
         Unconfirmed(**row | {"batch_ids": row["batch_ids"] or [TENANT_BILLING.id]})
         for row in _SQL.rows(platform, "unconfirmed")
@@ -321,12 +322,12 @@ def unconfirmed(platform: psycopg.Connection) -> list[Unconfirmed]:
 
 
 def items_of(platform: psycopg.Connection, request_id: str) -> list[HeldItem]:
-    """The items of a request, in the state of the request, in the order of the tenants' codes."""
+    """The items of a request as they were when it was made, by tenant code."""
     return [HeldItem(**row) for row in _SQL.rows(platform, "request_items", request_id=request_id)]
 
 
 def listed_items(items: Sequence[HeldItem]) -> list[HeldItem]:
-    """The items that users see and that their answer applies to: the first 200 by the tenants' codes, with whole tenants only."""
+    """The items that users see and answer: the first 200 by tenant code. A tenant with an item after these is left out."""
     ordered = sorted(items, key=lambda item: (item.tenant_code, item.tenant_id, item.item_id))
     further = {item.tenant_id for item in ordered[LISTED:]}
     return [item for item in ordered[:LISTED] if item.tenant_id not in further]
@@ -350,13 +351,13 @@ def record_answer(platform: psycopg.Connection, request_id: str, answer: Approva
 def lock_item(
     connection: psycopg.Connection, request_id: str, tenant_id: str, item_id: str
 ) -> LockedItem | None:
-    """Inside the tenant's transaction: an item of the request, locked."""
+    """An item of the request, locked. Runs in the tenant's transaction."""
     rows = _SQL.rows(connection, "lock_item", request_id=request_id, tenant_id=tenant_id, item_id=item_id)
     return LockedItem(**rows[0]) if rows else None
 
 
 def item_ids(connection: psycopg.Connection, request_id: str, tenant_id: str) -> list[str]:
-    """Inside the tenant's transaction: the ids of its items of the request."""
+    """The ids of the tenant's items in the request. Runs in the tenant's transaction."""
     return _SQL.column(connection, "items_of_tenant", request_id=request_id, tenant_id=tenant_id)
 
 
@@ -369,7 +370,7 @@ def record_result(
     text: str | None,
     execution_id: str,
 ) -> None:
-    """Inside the tenant's transaction: record the result of the answer; ``text`` says why if the item was not approved."""
+    """Record the result of the answer, in the tenant's transaction. ``text`` says why the item was not approved."""
     _SQL.execute(
         connection,
         "record_result",

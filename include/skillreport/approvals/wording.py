@@ -158,7 +158,7 @@ def _contract_row(item: HeldItem) -> str:
 
 
 def _resumption_rows(item: HeldItem) -> str:
-    """One row per kind, and why the batch asks."""
+    """One row per kind of message."""
     rows = [
         _row(
             f"{item.item_id} {item.tenant_name}",
@@ -171,12 +171,12 @@ def _resumption_rows(item: HeldItem) -> str:
 
 
 def _is_about_entry(item: HeldItem) -> bool:
-    """Whether the item is an entry of the register that is wrong, as somebody says."""
+    """True if the item is a disputed entry in the register of deleted tenants."""
     return "disputed_by" in item.figures
 
 
 def _offboarding_rows(item: HeldItem) -> str:
-    """The tenant with its rows of all tables, then one row per table; or the entry of the register."""
+    """The tenant with its number of rows in all tables, then one row per table. A disputed entry has one row."""
     if _is_about_entry(item):
         asked = f"取り消しを依頼した人: {item.figures['disputed_by']}"
         name = f"{item.tenant_name}（ID {item.tenant_id}）"
@@ -220,7 +220,7 @@ _MESSAGES, _CONTRACTS = "messages?state=waiting", "contracts"
 
 
 def _links(request: ApprovalRequest, listed: Sequence[HeldItem], board: str) -> str:
-    """The pages of the board about the items, each once."""
+    """Links to the items' pages on the board, each once."""
     pages = {_page_of(request.kind, item): _plain(item.tenant_code) for item in listed}
     pages |= dict.fromkeys(pages.keys() & {_MESSAGES, _CONTRACTS}, "一覧")
     return "、".join(f"[{text}]({board}/{page})" for page, text in pages.items())

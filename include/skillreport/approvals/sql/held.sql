@@ -1,5 +1,5 @@
 -- name: held_invoices
--- Runs across tenants, as batch_platform. The month's drafts that wait for an approval: of all runs, or of one.
+-- Runs across tenants, as batch_platform. The month's drafts that wait for approval, of all runs or of one.
 SELECT
     invoice.tenant_id,
     invoice.invoice_id AS item_id,
@@ -19,7 +19,8 @@ SELECT
 FROM batch.invoice
 INNER JOIN batch.execution_log AS log ON invoice.execution_id = log.execution_id
 LEFT JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
--- What the reason of the hold compares with: "previous" of load_accounts (include/skillreport/billing/sql/accounts.sql).
+-- The invoice with which the hold's reason compares the draft: "previous" of load_accounts
+-- (include/skillreport/billing/sql/accounts.sql).
 LEFT JOIN LATERAL (
     SELECT past.total, past.credited_total, past.currency
     FROM batch.invoice AS past
@@ -76,19 +77,19 @@ WHERE
 ORDER BY tenant.tenant_code, plan.tenant_id, plan.provider;
 
 -- name: absent_links
--- The accounts that the tenant's last listing did not have, and whose links are active.
+-- The accounts with active links that the tenant's last listing did not contain.
 SELECT external_id
 FROM batch.account_link
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s AND status = 'active' AND absent_on IS NOT null;
 
 -- name: waiting_changes
--- Runs across tenants, as batch_platform. The changes of contracts that wait for a second person. Every viewer of Airflow can
--- read a request, so it has none of their values.
+-- Runs across tenants, as batch_platform. The contract changes that wait for a second user. Every viewer of Airflow can read a
+-- request, so it contains no values.
 SELECT
     -- An import of a file has no tenant.
     coalesce(nullif(change.tenant_id, ''), change.change_id) AS tenant_id,
     change.change_id AS item_id,
-    -- Whoever answers names some of the codes. A file's name may be a tenant's code.
+    -- The answer names codes. A file has its id as code, because its name may be a tenant's code.
     coalesce(tenant.tenant_code, change.change_id) AS tenant_code,
     coalesce(tenant.tenant_name, change.reason) AS tenant_name,
     change.execution_id AS held_by,
@@ -108,8 +109,8 @@ WHERE
 ORDER BY tenant_code, change.tenant_id, change.change_id;
 
 -- name: held_messages
--- Runs across tenants, as batch_platform. The messages that batches hold after a pause, by kind and age: up to 1, 3 and 7 days,
--- and older. Those of all batches, or of the batch of an execution.
+-- Runs across tenants, as batch_platform. The messages that all batches, or an execution's batch, hold after a pause, by kind and
+-- age: up to 1, 3 and 7 days, and older.
 SELECT
     kind.deferred_for AS tenant_id,
     kind.deferred_for AS item_id,
@@ -160,8 +161,8 @@ GROUP BY kind.deferred_for
 ORDER BY kind.deferred_for;
 
 -- name: leaving_tenants
--- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second person, with the rows of each table, and
--- the entries of the register that are wrong, as one person says.
+-- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second user, with the number of rows in each
+-- table, and the disputed entries in the register.
 SELECT
     leaving.tenant_id,
     leaving.offboarding_id AS item_id,

@@ -34,7 +34,7 @@ FROM
     );
 
 -- name: supersede
--- The older items that this request contains again, and the requests that have no other open item.
+-- Close older items that this request contains again, and requests without another open item.
 WITH outdated AS (
     UPDATE batch.approval_item AS older
     SET superseded_by = %(request_id)s
@@ -108,7 +108,7 @@ WHERE
     AND (answered_by, answered_at) IS DISTINCT FROM (%(answered_by)s, %(answered_at)s);
 
 -- name: lock_item
--- Inside the transaction of a tenant: its item of a request.
+-- Runs in the tenant's transaction.
 SELECT item_id, fingerprint, figures, reason, superseded_by, answer, answered_by, result
 FROM batch.approval_item
 WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s AND item_id = %(item_id)s
@@ -130,8 +130,8 @@ SET
 WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s AND item_id = %(item_id)s;
 
 -- name: unconfirmed
--- Runs across tenants, as batch_platform. The open requests of runs that were the first ones after a pause: about messages, with
--- their present number, and about the drafts of a billing run.
+-- Runs across tenants, as batch_platform. The open requests of first runs after a pause: for messages, with their present number,
+-- and for the drafts of a billing run.
 SELECT
     request.request_id, request.dag_id, request.run_id, request.asked_at, request.kind,
     CASE request.kind WHEN 'resumption' THEN array_agg(item.item_id ORDER BY item.item_id) END AS batch_ids,
