@@ -1,1 +1,1 @@
-"""Messaging, shared by several batches: outbox, sender, channels, templates, and the tenants' settings."""
+"""Messaging of the batches: outbox, sender, channels, templates and the tenants' settings."""

@@ -1,8 +1,8 @@
 """Protects the internal network from requests that tenants configure (server-side request forgery).
 
-A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. There are three independent checks: the
-URL when the request starts, every resolved address when the connection is made (so that DNS rebinding has no effect), and the answer, which
-must not be a redirect. The resolved addresses of a tenant's own mail server are checked in the same way.
+A tenant's administrator can enter any webhook URL, and the worker calls it from inside the network. Three checks are independent: the URL
+at the start of a request, every resolved address at the connection (so that DNS rebinding has no effect), and the answer, which must not
+redirect. A tenant's own mail server gets the check of addresses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yarl import URL
 
 from include.skillreport.core.errors import BatchError
 
-# Lower than the limit of a request, so after a later timeout the request may have reached the service.
+# ``connect`` is lower than ``total``, so after a later timeout the request may have reached the service.
 TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 
 # Services close idle connections after about a minute. If one is reused at that moment, it is unknown whether the message arrived.
@@ -66,7 +66,7 @@ def check_url(url: str | URL, allowed_hosts: Collection[str] = ()) -> None:
 
 
 def is_allowed(url: str | URL, allowed_hosts: Collection[str]) -> bool:
-    """Whether the URL's host and port are allowed to be private. :raises RefusedAddressError: it is not a valid URL."""
+    """True if the URL's host and port may be private. :raises RefusedAddressError: it is not a valid URL."""
     target = _parsed(url)
     return _host_port(target.raw_host or "", target.port or 0) in allowed_hosts
 
@@ -77,10 +77,10 @@ def guarded_session(
     resolver: AbstractResolver | None = None,
     timeout: aiohttp.ClientTimeout = TIMEOUT,
 ) -> aiohttp.ClientSession:
-    """A session for all tenants' requests. The caller closes it. It needs a running event loop.
+    """A session for all tenants' requests, to be closed by the caller. It needs a running event loop.
 
-    A forbidden request raises ``RefusedAddressError`` before anything is sent. An answer that redirects raises it too. ``resolver``
-    replaces the system's resolver.
+    A forbidden request raises ``RefusedAddressError`` before anything is sent, and so does an answer that redirects. ``resolver`` replaces
+    the system's resolver.
     """
     trace = aiohttp.TraceConfig()
 
@@ -104,7 +104,7 @@ def guarded_session(
 
 
 async def guarded_socket(host: str, port: int, allowed_hosts: Collection[str] = ()) -> socket.socket:
-    """A connection without HTTP to a host. It connects only to an address that has been checked.
+    """A connection without HTTP, only to a checked address of the host.
 
     :raises RefusedAddressError: an address is not public. :raises OSError: no address accepts the connection.
     """
@@ -127,7 +127,7 @@ async def guarded_socket(host: str, port: int, allowed_hosts: Collection[str] = 
 
 
 class _GuardedResolver(AbstractResolver):
-    """Refuses a name if one of its addresses is not public. The connector connects only to the addresses that it returns."""
+    """Refuses a name if one of its addresses is not public. The connector uses only the returned addresses."""
 
     def __init__(self, allowed_hosts: Collection[str], resolver: AbstractResolver) -> None:
         self._allowed_hosts = allowed_hosts

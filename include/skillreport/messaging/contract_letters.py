@@ -1,7 +1,7 @@
-"""The kinds of letters, by template key. Contract letters: documents, payment reminders, and notices about account and settings.
+"""The kinds of e-mails, by template key. Contract letters are documents, payment reminders, and notices about account and settings.
 
-A contract letter offers no unsubscription, and is sent to an address that has unsubscribed, because the tenant must get it. It never
-expires: it waits, and BATCH-019-02 reports it once a day. Tenants cannot switch it off. All other messages are notifications.
+The tenant must get a contract letter: it offers no unsubscription, is sent to unsubscribed addresses, and cannot be switched off. It never
+expires: it waits, and BATCH-019-02 reports it once a day. All other messages are notifications.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONTRACT_LETTERS = BILLING_LETTERS | {
     CHANNELS_GONE,
 }
 
-# A tenant's switch of a whole channel does not hold them.
+# They are sent even if the tenant has switched off the channel.
 NEVER_SWITCHED_OFF = CONTRACT_LETTERS | {MONTHLY_REPORT}
 
 # The kind of all other messages, such as the application's.

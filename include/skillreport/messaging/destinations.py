@@ -1,4 +1,4 @@
-"""Whether a tenant's notification settings send a reminder, and where. Pure; the settings are untrusted input."""
+"""Destinations of reminders, by a tenant's notification settings. Pure; the settings are untrusted input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def destinations_of(setting: Mapping[str, Any]) -> list[str]:
 
 
 def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> list[tuple[Channel, str]]:
-    """Where a kind of reminder goes. Without a setting about it, it goes to the employee by e-mail; if all are disabled, nowhere.
+    """The channels and destinations of a kind of reminder. Without a setting, the employee gets an e-mail. If all are disabled: none.
 
     ``settings`` are a tenant's rows of MST_NotificationSettings, including disabled rows.
     """
@@ -40,7 +40,7 @@ def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> li
 
 
 def is_of_reminder(setting: Mapping[str, Any]) -> bool:
-    """Whether a row of MST_NotificationSettings is about a reminder. ``destinations_for`` merges the destinations of these rows."""
+    """True if a row of MST_NotificationSettings is about a reminder. ``destinations_for`` merges the destinations of these rows."""
     return any(_is_about(setting, reminder) for reminder in KEYS)
 
 

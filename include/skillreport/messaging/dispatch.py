@@ -1,4 +1,4 @@
-"""Dispatches the outbox: claims, sends and records the due messages of tenants over all their channels."""
+"""Dispatches the outbox: claims, sends and records the tenants' due messages over all their channels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 
-# What became of messages, in the figures of a run.
+# The names of statuses in the figures of a run.
 _WORDS = {
     Status.SENT: "sent",
     Status.DEAD: "failed",
@@ -55,7 +55,7 @@ _WORDS = {
 class DispatchReport:
     """The number of a tenant's messages by channel and status. ``problems`` are the errors that stopped single channels.
 
-    ``is_server_closed``: its mail server refuses the installation, or a chat service answers nothing that is known.
+    ``is_server_closed``: the mail server refuses the installation, or a chat service returns only unknown answers.
     """
 
     counts: dict[Channel, Counter[Status]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class DispatchReport:
         )
 
     def figures(self) -> dict[str, int]:
-        """The figures for the result of a run: the messages in all, and by what became of them, over all channels and by channel."""
+        """Figures for the run's result: the number of messages in total, by status, and by status and channel."""
         return {
             "totalNotifications": self.total(),
             **{f"{word}Count": self.total(status) for status, word in _WORDS.items()},
@@ -100,8 +100,8 @@ def dispatch_due(
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
-    ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost, the results are recorded on a new one. After ``stop_at`` no
-    more messages are claimed. ``store`` contains the files of letters. ``preferences`` of the tenants are loaded if the caller has none.
+    ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost, a new one records the results. After ``stop_at`` no more
+    messages are claimed. ``store`` contains the files of e-mails. ``preferences`` are loaded if the caller has none.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
@@ -168,7 +168,7 @@ def _postpone(connection: psycopg.Connection, preferences: Mapping[str, Preferen
 
 
 def owner_of(run: Run) -> str:
-    """The owner of claims, unique per attempt of a run: an attempt that was replaced cannot record results for its successor."""
+    """The owner of claims, unique per attempt of a run, so that a replaced attempt cannot record results for its successor."""
     return f"{run.execution_id}/{secrets.token_hex(4)}"
 
 
@@ -182,7 +182,7 @@ def failure_of(tenant_id: str, report: DispatchReport) -> UnitFailure | None:
 
 
 def with_closed_server(outcome: UnitResult | UnitFailure, report: DispatchReport) -> UnitResult | UnitFailure:
-    """The outcome of a tenant, with a note if its mail server or a service is closed."""
+    """The tenant's outcome, with a note if its mail server or a service is closed."""
     if not report.is_server_closed:
         return outcome
     return replace(
@@ -206,7 +206,7 @@ async def _drain(
             client = channel.client(config, session, network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 
-        # Tenants without their own mail server share its connections.
+        # Tenants without their own mail server share these connections.
         mail = await client_for(network.email, EMAIL)
         clients = {
             lane: mail if config is network.email and config else await client_for(config, lane.channel)

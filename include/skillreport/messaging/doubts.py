@@ -1,17 +1,17 @@
-"""Whose fault a refusal is. An answer that other recipients get too is not about one of them.
+"""Decides whether a recipient, the sender or the server caused a refusal. An answer to several recipients is about none of them.
 
-* The same refusal of letters for three domains in two tenants, without an accepted letter between, is about the installation. The server
-  is closed, and what it refused meanwhile is sent again.
-* A refusal whose words are about the sender (relay, login, address, network) is about the installation if two tenants get it, or if the
-  server has accepted nothing for a day and three domains get it. Other servers' words may be passed on, so one answer proves nothing.
-* In both cases the server has another second to accept a letter before it is closed. One tenant's addresses never close a server that
+* The same refusal of e-mails to three domains by two tenants, without an accepted e-mail in between, is about the installation. The server
+  is closed, and the e-mails that it refused in that time are sent again.
+* A refusal whose text is about the sender (relay, login, address, network) is about the installation if two tenants get it, or if three
+  domains get it and the server has accepted nothing for a day. One answer proves nothing, because it may quote another server.
+* In both cases the server has another second to accept an e-mail before it is closed. One tenant's addresses never close a server that
   works for others.
-* The same wait (4.7) for two recipients within seconds is a limit of the rate, not greylisting.
-* The same unknown answer of a chat service to three messages, without an accepted one between, is not about the messages. The service is
+* The same wait (4.7) for two recipients within ten seconds is a rate limit, not greylisting.
+* The same unknown answer of a chat service to three messages, without an accepted one in between, is not about the messages. The service is
   closed until it accepts a probe.
 
-A lane of another process may get the answers, so the refusals are stored with the limit of the server. They name neither tenant nor domain,
-only digests. The times are the database's.
+The refusals are stored with the server's limit, because several processes may get the answers. They contain digests of tenants and domains.
+Times are the database's.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ from include.skillreport.messaging.throttle import Throttle
 
 _SQL = Statements(Path(__file__).parent)
 
-# The code of answers that are about the installation, because recipients of several tenants get them.
+# The code of answers about the installation: recipients of several tenants get them.
 SENDER_REFUSED = "sender_refused"
 # The code of an answer about the sender.
 SENDER_REJECTED = "sender_rejected"
 
-# The refusals that are together the server's.
+# With this many domains and tenants, the refusals are about the installation.
 _DOMAINS = 3
 _TENANTS = 2
 
-# A server that is about to be closed may still accept a letter for so many seconds. Letters of others are under way, or come next.
+# Seconds in which a server may still accept an e-mail before it is closed. Other tenants' e-mails are in flight or come next.
 _DECISION_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
-# So many messages with the same unknown answer are together the service's.
+# After this many messages with the same unknown answer, the service is the cause.
 _MESSAGES = 3
 
-# Older refusals say nothing about the server today, nor do accepted letters.
+# Older refusals and accepted e-mails say nothing about the server today.
 _FORGOTTEN_SECONDS = 86_400.0
 
-# Answers to different recipients within so many seconds belong together.
+# Answers to different recipients within this many seconds belong together.
 _TOGETHER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refusal of a letter. ``answer`` has the reply's codes; ``tenant`` and ``domain`` are digests."""
+    """A refused e-mail. ``answer`` contains the reply's codes; ``tenant`` and ``domain`` are digests."""
 
     answer: str
     tenant: str
@@ -69,8 +69,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a refusal: all of the server since it last accepted a letter, this one included; whether earlier letters of the
-    tenant, to this domain or to three others, have got this answer; and whether the server has accepted a letter within a day.
+    """The context of a refusal.
+
+    ``refusals`` are all refusals of the server since it last accepted an e-mail, including this one. ``is_repeated``: earlier e-mails of
+    the tenant, to this domain or to three others, got the same answer. ``has_relayed``: the server has accepted an e-mail within a day.
     """
 
     refusals: Sequence[Refusal]
@@ -79,7 +81,7 @@ class Evidence:
 
 
 class Doubts:
-    """What one process knows about the refusals of one server. Moments are those of ``time.monotonic``."""
+    """The refusals of one server that one process knows. Times are those of ``time.monotonic``."""
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
@@ -88,7 +90,7 @@ class Doubts:
         self._is_deciding = False
 
     def is_repeated_wait(self, destination: str, result: SendResult) -> bool:
-        """Whether another recipient has just got the same answer, for which each of them would have to wait."""
+        """True if another recipient has just got the same request to wait."""
         error = result.error
         if (
             error is None
@@ -102,7 +104,7 @@ class Doubts:
         return other != destination and now - moment <= _TOGETHER_SECONDS
 
     def is_unknown_to_all(self, message: Message, result: SendResult) -> bool:
-        """Whether other messages have got the same unknown answer since the service accepted one, also in the run that has closed it."""
+        """True if three messages got the same unknown answer since the service last accepted one, or if the service is closed."""
         error = result.error
         if error is None or error.error_class is not ErrorClass.SERVICE or not error.if_repeated:
             return False
@@ -113,7 +115,7 @@ class Doubts:
         return self._throttle.is_closed or sum(moment > since for moment in same.values()) >= _MESSAGES
 
     def refusal(self, message: Message, result: SendResult) -> Refusal | None:
-        """The refusal to store, if it may be about the recipient or the installation; None: it is clear."""
+        """The refusal to store if it may be about the recipient or the installation. None: the cause is clear."""
         error = result.error
         if error is None or not (error.if_repeated and result.is_answer and self._throttle.limit.is_shared):
             return None
@@ -123,11 +125,13 @@ class Doubts:
         return Refusal(result.detail, self._digest(message.tenant_id), self._digest(domain))
 
     def may_close(self, result: SendResult, evidence: Evidence) -> bool:
-        """Whether the refusals are together about the installation, and the server is to be closed."""
+        """True if the refusals together are about the installation, and the server is neither closed nor about to be."""
         return not self._throttle.is_closed and not self._is_deciding and _is_of_all(result, evidence)
 
     async def wait_for_others(self, sent_at: float) -> None:
-        """Give the server time to accept a letter that was sent after ``sent_at``. Nobody else decides then, so the other letters go on."""
+        """Give the server time to accept an e-mail after ``sent_at``. ``may_close`` is false in that time, so other e-mails do not wait
+        here.
+        """
         until = time.monotonic() + _DECISION_SECONDS
         self._is_deciding = True
         try:
@@ -137,11 +141,11 @@ class Doubts:
             self._is_deciding = False
 
     def judged(self, message: Message, result: SendResult, evidence: Evidence) -> SendResult:
-        """The result of a refusal: it closes the server, or concerns the letter, or the letter waits alone."""
+        """The result of a refusal: it closes the server, it is about this e-mail, or only this e-mail waits."""
         assert result.error is not None
         closing = failed(message.channel, result.error.if_repeated, result.detail)
         if self._throttle.is_closed:
-            # A letter that is refused again says nothing new about a closed server. Another one is its probe.
+            # A repeated refusal says nothing new about a closed server. Another e-mail is its probe.
             return _alone(closing) if evidence.is_repeated else closing
         if self.may_close(result, evidence):
             return closing
@@ -152,7 +156,7 @@ class Doubts:
 
 
 def _is_of_all(result: SendResult, evidence: Evidence) -> bool:
-    """Whether the refusals are together about the installation."""
+    """True if the refusals together are about the installation."""
     assert result.error is not None
     same = [refusal for refusal in evidence.refusals if refusal.answer == result.detail]
     tenants, domains = {each.tenant for each in same}, {each.domain for each in same}
@@ -162,20 +166,20 @@ def _is_of_all(result: SendResult, evidence: Evidence) -> bool:
 
 
 def _alone(result: SendResult) -> SendResult:
-    """The letter waits alone: its refusal neither closes nor opens the server."""
+    """Only this e-mail waits: its refusal neither closes nor opens the server."""
     assert result.error is not None
     error = replace(result.error, error_class=ErrorClass.RECIPIENT_LIMIT)
     return replace(result, error=error, is_doubtful=True)
 
 
 def record_refusal(connection: psycopg.Connection, throttle: Throttle, refusal: Refusal) -> Evidence:
-    """Store a refusal; returns what is known about it."""
+    """Store a refusal. Returns its context."""
     throttle.is_doubted = True
     about = {"limit_key": throttle.limit.key, "at_once": throttle.learnt().at_once}
     with connection.transaction():
         stored, accepted_seconds, now = _SQL.row(connection, "lock_refusals", **about)
         known = _after(stored, now - min(throttle.accepted_seconds, _FORGOTTEN_SECONDS))
-        # More domains of the same tenant than make up a doubt say nothing more.
+        # Further domains of the same tenant prove nothing more.
         of_tenant = [each for each in known if (each.answer, each.tenant) == (refusal.answer, refusal.tenant)]
         is_repeated = refusal in known or len(of_tenant) >= _DOMAINS
         if not is_repeated:
@@ -186,7 +190,7 @@ def record_refusal(connection: psycopg.Connection, throttle: Throttle, refusal: 
 
 
 def forget_refusals(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
-    """If servers have accepted letters of this process, store when, and forget the refusals before: they were about the recipients."""
+    """Store when servers last accepted an e-mail of this process, and delete earlier refusals: they were about the recipients."""
     for throttle in throttles:
         if not throttle.limit.is_shared or math.isinf(throttle.accepted_seconds):
             continue
@@ -200,7 +204,7 @@ def forget_refusals(connection: psycopg.Connection, throttles: Iterable[Throttle
 
 
 def doubted_seconds(connection: psycopg.Connection, throttle: Throttle, answer: str) -> float:
-    """How long the server has given this answer. A transaction of the caller."""
+    """The seconds since the server first gave this answer. Runs in the caller's transaction."""
     stored, now = _SQL.row(connection, "load_refusals", limit_key=throttle.limit.key)
     return float(now - min((row["at"] for row in stored if row["answer"] == answer), default=now))
 

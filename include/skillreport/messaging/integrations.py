@@ -1,8 +1,8 @@
 """The channels of a tenant: its rows of SYS_IntegrationConfig as one configuration per channel.
 
-Credentials are JSON in text columns. No error or log of this module contains them. The module of each channel says which values it reads.
-The application's own rows count after rows with the batches' keys. E-mail goes through the installation's server. A tenant's own server is
-read only if the setting ``notification.own_mail_server`` allows it.
+Credentials are JSON in text columns; errors and logs do not contain them. Each channel's module names the values that it reads. Rows with
+the batches' keys take precedence over the application's own rows. E-mail goes through the installation's server, or through a tenant's own
+if ``notification.own_mail_server`` allows it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 def load_integrations(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """The active rows of the transaction's tenants in order of precedence: the application's keys first, the latest change last."""
+    """The active rows of the transaction's tenants, lowest precedence first: the application's keys first, the latest change last."""
     rows = _SQL.rows(connection, "load_integrations")
     late = {key for channel in CHANNELS.values() for key in channel.application_keys}
     return sorted(rows, key=lambda row: letters(row["integration_key"]) not in late)
@@ -35,7 +35,7 @@ def load_channel_rows(
 ) -> list[dict[str, Any]]:
     """The rows of ``load_integrations``, and the webhooks of settings (``id`` is None) for channels without a usable row.
 
-    ``own_mail_server`` are the tenants that may use their own mail server; the servers of the others are left out.
+    ``own_mail_server`` are the tenants that may use their own mail server.
     """
     rows = [
         row
@@ -67,7 +67,7 @@ def reopen_channels(connection: psycopg.Connection) -> None:
 def used_rows(
     rows: Iterable[Mapping[str, Any]],
 ) -> dict[Lane, tuple[Mapping[str, Any], ChannelConfig]]:
-    """The row that messages use for each channel, with its configuration: the last usable one of the channel."""
+    """The row that each channel uses, with its configuration: the channel's last usable row."""
     used: dict[Lane, tuple[Mapping[str, Any], ChannelConfig]] = {}
     for row in rows:
         channel = _channel_of_row(row)
@@ -85,7 +85,7 @@ def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
 def sending_config(
     lane: Lane, configs: Mapping[Lane, ChannelConfig], network: Network
 ) -> ChannelConfig | None:
-    """What sends the lane's messages. Tenants without their own mail server share the installation's. None: nothing is configured."""
+    """The lane's configuration; None if there is none. Tenants without their own mail server share the installation's."""
     return configs.get(lane) or (network.email if lane.channel == EMAIL else None)
 
 

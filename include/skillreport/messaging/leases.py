@@ -1,6 +1,6 @@
-"""Counts the messages that a run leaves to another sender: they are claimed, and their lease has not been given back.
+"""Counts the messages that a run leaves to another sender: claimed messages whose lease has not been given back.
 
-In most cases the other sender was killed. Only BATCH-019-02 takes its messages over, after the lease. Until then nothing has failed.
+In most cases the other sender was killed. Only BATCH-019-02 takes over its messages, after the lease. Until then nothing has failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEASED = "leasedCount"
 
 @dataclass(frozen=True)
 class Leases:
-    """The number of a tenant's messages under a lease, and the end (aware) of the last lease."""
+    """A tenant's number of messages under a lease, and the end (aware) of the last lease."""
 
     messages: int
     until: datetime
@@ -43,7 +43,7 @@ class Leases:
 
 
 def load_leases(connection: psycopg.Connection, tenant_ids: Sequence[str]) -> dict[str, Leases]:
-    """The leases of these tenants that have some, whether or not they are over. Runs in a transaction of its own."""
+    """The leases of these tenants, including expired ones. Runs in its own transaction."""
     with tenant_transaction(connection, tenant_ids):
         rows = _SQL.execute(connection, "leases").fetchall()
     return {tenant_id: Leases(messages, until) for tenant_id, messages, until in rows}
@@ -52,7 +52,7 @@ def load_leases(connection: psycopg.Connection, tenant_ids: Sequence[str]) -> di
 def with_leases(
     outcome: UnitResult | UnitFailure, leases: Leases | None, now: datetime
 ) -> UnitResult | UnitFailure:
-    """The outcome of a tenant with the number of messages under a lease, and a note about them."""
+    """The tenant's outcome, with the number of its messages under a lease and a note about them."""
     details = outcome.details | {LEASED: leases.messages if leases else 0}
     notes = (*outcome.notes, leases.sentence(now)) if leases else outcome.notes
     return replace(outcome, details=details, notes=notes)

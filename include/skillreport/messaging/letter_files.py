@@ -1,4 +1,4 @@
-"""Reads the files that letters carry from the object store, one at a time for each letter that is being sent."""
+"""Reads attachments from the object store, one at a time for each e-mail that is being sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import SendResult, failed
 
-# Seconds for reading one file. With the limit of one send (``sender.SEND_LIMIT``) it must be well below the outbox's lease.
+# Seconds to read one file. Together with ``sender.SEND_LIMIT`` it must be well below the outbox's lease.
 READ_LIMIT = 60
 
 
 async def with_content(message: Message, store: ObjectStore | None) -> Message | SendResult:
     """The message with the content of its file, or why it cannot be sent now. A file that is not attached is not read.
 
-    The content is checked against its recorded SHA-256, so that a letter never contains a wrong file.
+    The content is checked against its recorded SHA-256, so that an e-mail never contains a wrong file.
     """
     file = message.file
     if file is None or not file.is_attached:

@@ -14,10 +14,10 @@ from include.skillreport.messaging.secret_forms import forms_of, login_forms_of
 
 @dataclass(frozen=True)
 class MessageFile:
-    """The file of a letter: a key of the object store, and the SHA-256 (hexadecimal) of the content.
+    """The file of an e-mail: its key in the object store, and the SHA-256 (hexadecimal) of its content.
 
-    The letter ends with ``attached_text`` if it contains the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
-    enough for the installation's setting. ``content`` is read just before the letter is sent.
+    The e-mail ends with ``attached_text`` if it contains the file, otherwise with ``unattached_text``. ``is_attached``: the file is small
+    enough for the installation's setting. ``content`` is read just before the e-mail is sent.
     """
 
     name: str
@@ -30,7 +30,7 @@ class MessageFile:
 
     @property
     def text(self) -> str:
-        """The last paragraphs of the letter as it is: about the file, and the signature."""
+        """The last paragraphs of the e-mail: about the file, and the issuer's signature."""
         return self.unattached_text if self.content is None else self.attached_text
 
 
@@ -39,11 +39,11 @@ class Message:
     """One rendered message to one destination.
 
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
-    ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
-    ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
-    ``kind``: see ``contract_letters``. ``signature`` is the end of an e-mail, in text and HTML. ``recipients`` are those of a letter and
-    its copies, each with its header (``to`` or ``cc``) and its address; empty: the destination alone. The repr omits addresses and texts,
-    to keep them out of logs.
+    ``users/ID`` or ``channels/ID`` of LINE WORKS. For Teams it is empty, because the webhook is the destination. Every channel has
+    ``text``. ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for
+    e-mail. ``kind``: see ``contract_letters``. ``signature`` is the end of an e-mail, in text and HTML. ``recipients`` are those of an
+    e-mail and its copies, each with its header (``to`` or ``cc``) and address; empty: only the destination. The repr omits addresses and
+    texts, because it may be logged.
     """
 
     message_id: str
@@ -60,7 +60,7 @@ class Message:
 
     @property
     def belongs_to_contract(self) -> bool:
-        """Whether it is a contract letter."""
+        """True if it is a contract letter."""
         return self.kind in CONTRACT_LETTERS
 
 
@@ -70,7 +70,7 @@ def secrets_of(config: ChannelConfig) -> list[str]:
 
 
 def mask_secrets(configs: Iterable[ChannelConfig], network: Network) -> None:
-    """Mask the secrets of these configurations and of the mail server in logs, in each form that a log can show."""
+    """Mask the secrets of these configurations and of the mail server in logs, in all their spellings."""
     if network.mask is None:
         return
     forms: set[str] = set()

@@ -1,4 +1,4 @@
-"""Notices to a tenant's administrators, for example about a quota that is nearly used up or settings that do not work."""
+"""Notices to a tenant's administrators, for example about a nearly exhausted quota or broken settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SQL = Statements(Path(__file__).parent)
 
 _SENDING_TIME = time(9, 0)
 
-# The remark of a tenant without an address.
+# The note about a tenant without an address.
 NOBODY_TO_TELL = "連絡先（contact_email、admin_email）がないため、お知らせを送れません"
 
 
@@ -30,7 +30,7 @@ def sending_time(day: date) -> datetime:
 
 
 def load_administrators(connection: psycopg.Connection) -> dict[str, str]:
-    """The e-mail addresses of the tenants' administrators, otherwise of their contacts, by tenant. A tenant without address is missing."""
+    """The e-mail addresses of the tenants' administrators, otherwise contacts, by tenant. Tenants without an address are missing."""
     rows = _SQL.execute(connection, "load_administrators")
     return {tenant_id: email for tenant_id, email, _ in rows if email}
 
@@ -47,7 +47,7 @@ def notice(
 ) -> MessageDraft:
     """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used.
 
-    A template has the variables of the event and those of the service (``ServiceSettings.values``).
+    The template's variables are ``variables`` and those of the service (``ServiceSettings.values``).
     """
     variables = {**ServiceSettings.load().values(template.language), **variables}
     try:

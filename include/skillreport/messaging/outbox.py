@@ -1,6 +1,6 @@
 """The outbox: the queue of messages. A sender claims messages under a lease, sends them and records the results.
 
-Each function runs in its own transaction, in the context of its tenants, unless its docstring says otherwise. Datetimes are aware.
+Unless its docstring says otherwise, each function has its own transaction in the context of its tenants. Datetimes are aware.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from include.skillreport.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
 
-# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease is not running any more, unless a clock has jumped.
+# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease has ended, unless a clock has jumped.
 LEASE = timedelta(minutes=5)
 
-# How long after its lease a sender counts as running while its session exists. Longer than a clock jumps.
+# After its lease, a sender counts as running for this long while its session exists. Clocks jump by less.
 _LONGEST_JUMP = timedelta(minutes=30)
 
 # The first key of the advisory lock, unique among this product's locks. The second key is the hash of the owner.
@@ -51,9 +51,8 @@ class MessageDraft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
     ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
-    the kind of a reminder or of a letter (``contract_letters``), ``language`` (``ja``, ``en``) that of an e-mail's signature.
-    ``is_merged``: another message contains its text, so it is not sent and only reserves its key. After ``dedupe_until`` the key may be
-    deleted.
+    the kind of a reminder or an e-mail (``contract_letters``), ``language`` (``ja``, ``en``) that of an e-mail's signature. ``is_merged``:
+    another message contains its text, so it is not sent and only reserves its key. After ``dedupe_until`` the key may be deleted.
     """
 
     tenant_id: str
@@ -82,7 +81,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message under this sender's lease, its attempts so far, and its own limit of attempts (None: the channel's)."""
+    """A message under this sender's lease, its past attempts, and its own limit of attempts (None: the channel's)."""
 
     message: Message
     attempts: int
@@ -93,13 +92,13 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Claims:
-    """The claimed messages, and by status the messages that are not sent because of the application's rows."""
+    """The claimed messages. ``others`` counts messages by status that are not sent because of the application's rows."""
 
     messages: Sequence[Claimed] = ()
     others: Mapping[Status, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Whether any due message was found."""
+        """True if any due message was found."""
         return bool(self.messages or self.others)
 
 
@@ -114,9 +113,9 @@ class SendAttempt:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a lane does in a transaction: it records the results of ``sent`` and claims up to ``count`` messages.
+    """The work of a lane in a transaction: record the results of ``sent``, and claim up to ``count`` messages.
 
-    With ``busy`` destinations, or an empty collection, other destinations get one message each.
+    If ``busy`` is not None, at most one message is claimed for each destination that is not busy.
     """
 
     lane: Lane
@@ -126,7 +125,7 @@ class Exchange:
 
 
 def enqueue(connection: psycopg.Connection, drafts: Sequence[MessageDraft], *, created_by: str) -> int:
-    """Add messages inside the caller's transaction; returns the number of new messages."""
+    """Add messages in the caller's transaction; returns the number of new messages."""
     return sum(
         _SQL.execute(
             connection,
@@ -144,7 +143,7 @@ def due_lanes(
     """The open lanes of these tenants with due messages."""
     with tenant_transaction(connection, tenant_ids):
         rows = _SQL.execute(connection, "due_lanes", statuses=list(statuses), now=now).fetchall()
-    # The messages of a channel that is no longer installed wait until they are too old.
+    # Messages of a channel that is not installed wait until they are too old.
     return [Lane(tenant_id, CHANNELS[channel]) for tenant_id, channel in rows if channel in CHANNELS]
 
 
@@ -157,11 +156,11 @@ def exchange(
     started_at: datetime,
     now: datetime,
 ) -> list[Claims]:
-    """Record results of lanes and claim their due messages, high priority first, in one transaction and few round trips.
+    """Record the lanes' results and claim their due messages, high priority first, in one transaction and few round trips.
 
-    The exchanges are of different lanes, ordered by lane, so that two senders lock lanes in the same order. ``started_at`` is the start of
-    the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed as of the start, because the
-    sender read its settings then. Recording the same results again changes nothing.
+    The exchanges have different lanes, sorted, so that all senders lock lanes in the same order. ``started_at`` is the start of the sender.
+    Messages for that time or earlier are claimed if they are due at ``now``. A channel is closed as of the start, because the sender read
+    its settings then. A repetition with the same results changes nothing.
     """
     tenant_ids = sorted({each.lane.tenant_id for each in exchanges})
     with connection.pipeline(), tenant_transaction(connection, tenant_ids):
@@ -206,7 +205,7 @@ def has_due(
     started_at: datetime,
     now: datetime,
 ) -> bool:
-    """Whether the lane has messages that ``exchange`` would claim for any destination."""
+    """True if the lane has messages that ``exchange`` would claim for any destination."""
     with tenant_transaction(connection, [lane.tenant_id]):
         (found,) = _SQL.row(
             connection,
@@ -221,17 +220,17 @@ def has_due(
 
 
 def mark_alive(connection: psycopg.Connection, owner: str) -> None:
-    """Show that the owner of claims is running, until ``mark_gone`` or the end of the session. Outside of a transaction."""
+    """Show that the owner of claims is running, until ``mark_gone`` or the end of the session. Runs outside a transaction."""
     _SQL.execute(connection, "mark_alive", lock=_SENDER_LOCK, owner=owner)
 
 
 def mark_gone(connection: psycopg.Connection, owner: str) -> None:
-    """Show that the owner makes no more claims, and has recorded the results of all."""
+    """Show that the owner makes no more claims, and has recorded all results."""
     _SQL.execute(connection, "mark_gone", lock=_SENDER_LOCK, owner=owner)
 
 
 def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
-    """After the loss of a connection: give back the owner's claims whose answer was lost.
+    """Give back the owner's claims that were committed but lost with a connection. The claims of ``known`` messages stay.
 
     Runs inside the caller's transaction.
     """
@@ -241,7 +240,7 @@ def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[s
 def revive_doubted(
     connection: psycopg.Connection, tenant_ids: Sequence[str], limit_key: str, now: datetime
 ) -> None:
-    """Send letters again that the mail server with this limit refused for good while it refused the installation (``doubts``)."""
+    """Send e-mails again that the mail server with this limit refused permanently while it refused the installation (``doubts``)."""
     with tenant_transaction(connection, tenant_ids):
         rows = _SQL.execute(
             connection,
@@ -257,7 +256,7 @@ def revive_doubted(
 def postpone_switched_off(
     connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
 ) -> None:
-    """Hold messages that the tenant has switched off for another hour, and release all others that were held.
+    """Hold switched-off messages for another hour, and release all others that were held.
 
     Runs inside the caller's transaction. Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
     """
@@ -273,7 +272,7 @@ def postpone_switched_off(
 
 
 def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetime]) -> None:
-    """Postpone messages, except urgent ones, to the end of the quiet hours, by tenant, inside the caller's transaction."""
+    """Postpone messages that are not urgent to the end of the tenant's quiet hours, in the caller's transaction."""
     if ends_at:
         _SQL.execute(connection, "postpone_quiet", tenant_ids=list(ends_at), ends_at=list(ends_at.values()))
 
@@ -281,16 +280,16 @@ def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetim
 def suppressed_addresses(
     connection: psycopg.Connection, tenant_id: str, now: datetime | None = None
 ) -> dict[str, suppression.SuppressionReason]:
-    """The addresses in lower case to which the tenant sends no e-mail at a time, with the reason; default: the database's time."""
+    """The addresses (lower case) that get no e-mail from the tenant at ``now``, with the reason. Default: the database's time."""
     with tenant_transaction(connection, [tenant_id]):
         return suppression.suppressed_addresses(connection, now)
 
 
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
-    """Release the messages whose lease has expired, inside the caller's transaction; returns their new status by id.
+    """Release messages whose lease has expired, in the caller's transaction. Returns their new status by id.
 
-    Those of a running sender (``mark_alive``) stay with it for half an hour more. The others are parked for an operator. A message that may
-    be repeated becomes due again.
+    A running sender (``mark_alive``) keeps its messages for another half hour. Others are parked for an operator, or become due again if
+    they may be repeated.
     """
     attempts = {channel: channel.attempts for channel in CHANNELS.values() if channel.may_repeat}
     rows = _SQL.execute(
@@ -306,13 +305,13 @@ def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Sta
 
 
 def mirror_rest(connection: psycopg.Connection) -> None:
-    """Update the application's rows that were locked before, inside the caller's transaction."""
+    """Update the application's rows that were locked before, in the caller's transaction."""
     rows = _SQL.execute(connection, "not_mirrored").fetchall()
     mirror_to_host(connection, [message_id for (message_id,) in rows])
 
 
 def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -> None:
-    """Write the status of these messages to the application's rows, inside the caller's transaction."""
+    """Write these messages' status to the application's rows, in the caller's transaction."""
     if message_ids:
         _SQL.execute(connection, "mirror_to_host", message_ids=list(message_ids))
 
@@ -322,7 +321,7 @@ def _message_row(draft: MessageDraft) -> dict[str, Any]:
         "due_at": draft.due_at.isoformat(),
         "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),
     }
-    # PostgreSQL refuses some characters, and its error quotes the whole text.
+    # PostgreSQL refuses some characters, and its error quotes the entire text.
     return {name: storable(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
@@ -355,7 +354,7 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
 
 
 def _signature(row: Mapping[str, Any]) -> str:
-    """The end of an e-mail. The issuer signs the letters about billing."""
+    """The end of an e-mail. Empty for billing, because the issuer signs those e-mails."""
     if row["channel"] != EMAIL or row["template_key"] in BILLING_LETTERS:
         return ""
     tenant_name = (row["language"] == "en" and row["tenant_name_en"]) or row["tenant_name"]
@@ -403,7 +402,7 @@ def _record_of_lane(
     *,
     closed_at: datetime,
 ) -> None:
-    """Record what results mean for the tenant's channel and its addresses."""
+    """Record the effects of results on the tenant's channel and addresses."""
     for entry in sent:
         error = entry.result.error
         if error is None:

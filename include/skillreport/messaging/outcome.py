@@ -32,11 +32,11 @@ class Outcome(StrEnum):
 class ErrorClass(StrEnum):
     """The kind of error. It determines who can fix it.
 
-    RATE_LIMIT is a limit of the service, RECIPIENT_LIMIT a limit of one recipient (greylisting, a busy mailbox). CREDENTIAL and
-    CONFIGURATION close the tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's sender,
-    network address or relaying, or requires a login. It closes the server for all lanes that use it, until a probe is accepted. ADDRESS
-    suppresses the recipient's address for a time. FILE: the file of a letter cannot be read from the object store. The other classes
-    concern one message or the service.
+    RATE_LIMIT is the service's limit, RECIPIENT_LIMIT one recipient's (greylisting, a busy mailbox). CREDENTIAL and CONFIGURATION close the
+    tenant's channel until an administrator fixes it. ACCESS: the mail server refuses the installation's sender, network address or
+    relaying, or requires a login. It closes the server for all its tenants until a probe is accepted. ADDRESS suppresses the recipient's
+    address for a time. FILE: the file of an e-mail cannot be read from the object store. The other classes concern one message or the
+    service.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -52,7 +52,7 @@ class ErrorClass(StrEnum):
     FILE = "file"
 
 
-# Errors with which nothing was sent, and which do not count as an attempt.
+# After these errors nothing was sent, and the send does not count as an attempt.
 _NO_ATTEMPTS = frozenset(
     {ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT, ErrorClass.ACCESS, ErrorClass.FILE}
 )
@@ -64,9 +64,8 @@ class ErrorCode:
 
     ``meaning`` is the Japanese text for operators, ``wait`` (``wait_minutes``) the minimum time to the next retry, ``text`` a pattern for
     the answer's text. ``limits_connections`` (``limits: connections``): a rate limit that counts connections. ``closes_after``
-    (``closes_after_hours``): from this age of the message on, the error closes the channel. ``ends_by_check``: the daily check of the
-    settings reopens a channel that the error has closed. ``if_repeated``: the code instead of this one if other recipients get the same
-    answer.
+    (``closes_after_hours``): from this age of the message, the error closes the channel. ``ends_by_check``: the daily check of the settings
+    reopens the channel. ``if_repeated``: the code instead of this one if other recipients get the same answer.
     """
 
     code: str
@@ -85,10 +84,10 @@ class ErrorCode:
 class SendResult:
     """The result of one send. ``detail`` is for the log and contains no secret, address or message text.
 
-    ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message, ``per_minute`` the
-    limit that the service states, in messages per minute. ``text`` is the answer's text without addresses and numbers, to compare answers
-    with. ``is_answer``: the service has judged the message; otherwise the connection, the login or the sender failed before, or the server
-    itself is out of order. ``is_doubtful``: it may be about the message or the installation, so it neither closes nor opens the service.
+    The service states ``retry_after`` (the wait), ``provider_message_id`` and ``per_minute`` (its limit in messages per minute). ``text``
+    is the answer's text without addresses and numbers, to compare answers. ``is_answer``: the service has judged the message; otherwise the
+    connection, login or sender failed before, or the server is out of order. ``is_doubtful``: the message or the installation may be the
+    cause, so the result neither closes nor opens the service.
     """
 
     outcome: Outcome
@@ -103,14 +102,14 @@ class SendResult:
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether the send counts as an attempt. Only an answer to the message does. A refusal by a limit or of the installation does not,
-        nor a file that cannot be read.
+        """True if the send counts as an attempt: the service answered to the message. Refusals by a limit or of the installation, and
+        unreadable files, do not count.
         """
         return self.is_answer and (self.error is None or self.error.error_class not in _NO_ATTEMPTS)
 
     @property
     def is_refused_for_rate(self) -> bool:
-        """Whether the service refused the send because of its rate limit."""
+        """True if the service refused the send because of its rate limit."""
         return self.error is not None and self.error.error_class is ErrorClass.RATE_LIMIT
 
 

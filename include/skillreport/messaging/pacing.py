@@ -1,4 +1,4 @@
-"""The limits of the services: which limit applies to a lane, and the pace of a single destination.
+"""The services' limits: the limit of a lane, and the pace of a single destination.
 
 A limit applies to the unit that the service counts: a mail server's login, a Slack workspace (here: a bot token), a webhook or workflow
 URL, a LINE WORKS bot. Tenants that share a unit share its ``Throttle``. Sources: the services' documentation, as of 2026.
@@ -22,12 +22,12 @@ from include.skillreport.messaging.throttle import Limit, Throttle
 # The share of a known limit that is used. At exactly the limit, every delay on the network would cause a refusal.
 _SAFE_SHARE = 0.97
 
-# The answers about a single message. The service accepts the installation, otherwise it would not look at the message.
+# Answers about a single message. The service accepts the installation, otherwise it would not check the message.
 _ABOUT_MESSAGE = frozenset(
     {ErrorClass.ADDRESS, ErrorClass.DESTINATION, ErrorClass.PAYLOAD, ErrorClass.RECIPIENT_LIMIT}
 )
 
-# The time from a refused login or sender to the next probe. The answers of class *access* have theirs in the table.
+# The time from a refused login or sender to the next probe. Answers of class *access* have their own in the table.
 _PROBE_PAUSE = timedelta(minutes=15)
 
 # After this many answers, the shortest way back of an answer is known.
@@ -38,7 +38,7 @@ def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, te
     """The limit that applies to a lane with this configuration.
 
     ``own_per_minute`` is the tenant's own limit (``rate_limit_per_minute``) in messages per minute. A tenant's own mail server has its own
-    limit, because any tenant can enter another's login. Without a configuration no message is sent, so there is no limit.
+    limit, because any tenant can enter another's login. Without a configuration nothing is sent, so there is no limit.
     """
     if config is None:
         return Limit("")
@@ -57,7 +57,7 @@ def limit_of(config: ChannelConfig | None, own_per_minute: int | None = None, te
 
 
 class DestinationPaces:
-    """The pace of each destination of one service: a message every so many ``seconds``. Moments are those of ``time.monotonic``."""
+    """The pace of each destination of one service: one message per ``seconds``. Times are those of ``time.monotonic``."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -94,7 +94,7 @@ class DestinationPaces:
         self._refused_until[destination] = self._free_at[destination]
 
     def is_refused_elsewhere(self, destination: str) -> bool:
-        """Whether another destination was refused and still waits. The service may then have reached its limit."""
+        """True if another destination was refused and still waits. The service may then have reached its limit."""
         self._refused_until = _future(self._refused_until)
         return bool(self._refused_until.keys() - {destination})
 
@@ -110,9 +110,7 @@ def _future(moments: dict[str, float]) -> dict[str, float]:
 
 
 class LanePace:
-    """The limits of one lane: the throttle of its service, if the service limits destinations their paces, and what is known about the
-    service's refusals.
-    """
+    """The limits of one lane: its service's throttle, the paces of destinations if the service limits them, and the service's refusals."""
 
     def __init__(
         self, throttle: Throttle, destinations: DestinationPaces | None = None, doubts: Doubts | None = None
@@ -132,7 +130,7 @@ class LanePace:
             self.destinations.block(destination, self.destinations.seconds * self.throttle.senders)
 
     def understood(self, message: Message, result: SendResult) -> SendResult:
-        """The result as the service means it, if it is not about the message.
+        """The result by its meaning: an answer may be about the service instead of the message.
 
         If all tenants share the service, a refused login or sender concerns all of them, not one tenant's channel.
         """
@@ -141,7 +139,7 @@ class LanePace:
             return result
         is_of_all = error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared
         if is_of_all and result.is_answer:
-            # Of one letter: others show whether the server refuses the sender.
+            # The answer to one e-mail: other e-mails show whether the server refuses the sender.
             return failed(message.channel, SENDER_REJECTED, result.detail)
         if is_of_all or self.doubts.is_unknown_to_all(message, result):
             access = replace(
@@ -153,7 +151,7 @@ class LanePace:
         return result
 
     def closes_or_reopens(self, result: SendResult) -> bool:
-        """After ``ends``: close or reopen the service by the result of a send. Returns whether this must be stored."""
+        """Close or reopen the service by the result of a send, after ``ends``. Returns True if this must be stored."""
         error = result.error
         if error is not None and error.error_class is ErrorClass.ACCESS:
             assert error.wait is not None, "the table has the time to the next probe"
@@ -162,9 +160,7 @@ class LanePace:
         return is_accepted and self.throttle.reopen()
 
     def ends(self, destination: str, sent_at: float, result: SendResult) -> timedelta | None:
-        """Record the end of a send that began at ``sent_at``. Returns the wait before the destination is free after a refusal by a rate
-        limit.
-        """
+        """Record the end of a send that began at ``sent_at``. Returns the destination's wait after a refusal by a rate limit."""
         throttle, error = self.throttle, result.error
         if error is None:
             if self.destinations is not None:

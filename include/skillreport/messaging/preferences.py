@@ -1,4 +1,4 @@
-"""The notification settings of a tenant: its overrides of the installation's settings, its language, zone and quiet hours."""
+"""A tenant's notification settings: its overrides of the installation's settings, its language, zone and quiet hours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Preferences:
-    """A tenant's settings and time zone. ``problem`` names an invalid value; the installation's settings, or Japan, are used then.
+    """A tenant's settings and time zone. ``problem`` names an invalid value, for which the installation's setting, or Japan, is used.
 
     ``refused`` are the invalid values by the name of the setting (``timezone``: the zone). The name is empty if values contradict each
     other.
@@ -70,9 +70,9 @@ def with_own_mail_server(preferences: Mapping[str, Preferences]) -> frozenset[st
 
 
 def quiet_until(quiet_hours: str, now: datetime, zone: ZoneInfo = JAPAN) -> datetime | None:
-    """The end of the quiet hours that a time (aware) is in; None outside them.
+    """The end of the quiet hours that contain ``now`` (aware); None outside them.
 
-    ``quiet_hours`` are of the zone's clock, such as ``22:00-07:00``, end exclusive; empty: no quiet hours.
+    ``quiet_hours`` are local times of ``zone``, such as ``22:00-07:00``, end exclusive; empty: no quiet hours.
     """
     if not quiet_hours:
         return None

@@ -1,7 +1,7 @@
-"""The names of reminders and of their variables: the batches' own, and those of the application and of its design, which are aliases.
+"""The names of reminders and their variables. The names in the application and its design are aliases of the batches' own names.
 
-A reminder has no ``goal_detail_url``, and a certificate no ``progress_rate``: they are empty texts. The samples, with which the daily check
-renders templates, have the variables that the batches send with each kind, also with the notices.
+``goal_detail_url`` is always empty, and ``progress_rate`` is empty in certificate reminders. The daily check renders templates with the
+samples. They contain the variables that the batches send with each kind of reminder and notice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from include.skillreport.messaging.contract_letters import (
 CERTIFICATE_EXPIRY = "certificate_expiry"
 GOAL_DUE = "goal_due"
 
-# The template keys and setting keys of each reminder. The last one of a tenant's templates counts.
+# The template keys and setting keys of each reminder. Of a tenant's templates, the one with the last key counts.
 KEYS = {
     CERTIFICATE_EXPIRY: ("skillExpiry", "skill_expiry", CERTIFICATE_EXPIRY),
     GOAL_DUE: ("goalReminder", "goal_reminder", "goal_deadline_reminder", GOAL_DUE),
@@ -31,7 +31,7 @@ _KINDS = {name: kind for kind, names in KEYS.items() for name in names}
 # The trigger events of the application's notification settings.
 TRIGGERS = {"goal_deadline_approaching": GOAL_DUE}
 
-# How letters to people name a kind, in Japanese and English.
+# The names of the kinds in e-mails, in Japanese and English.
 _TITLES = {
     CERTIFICATE_EXPIRY: ("資格の期限の通知", "certificate reminder"),
     GOAL_DUE: ("目標の期限の通知", "goal reminder"),
@@ -132,9 +132,9 @@ def with_all_names(variables: Mapping[str, object]) -> dict[str, object]:
 
 
 def titles_of(keys: Iterable[str]) -> dict[str, dict[str, str]]:
-    """How letters name these keys or trigger events, by key and language (``ja``, ``en``). Unknown ones are the tenant's own names.
+    """The titles of these keys or trigger events in e-mails, by key and language (``ja``, ``en``). An unknown key is its own title.
 
-    Where several of them have one title, the key follows it.
+    If several have the same title, their keys follow it.
     """
     kinds = _KINDS | TRIGGERS
     titles = {key: _TITLES.get(kinds.get(key, key), (key, key)) for key in keys}
@@ -151,7 +151,7 @@ def titles_of(keys: Iterable[str]) -> dict[str, dict[str, str]]:
 def sample_of(template_key: str, given: Mapping[str, object]) -> dict[str, object]:
     """The variables to check a template with.
 
-    A reminder and a notice have only the variables that are sent. ``given``, the template's sample data, counts for other keys.
+    For a reminder or notice, these are the variables that are sent; for other keys ``given``, the template's sample data.
     """
     sample = _SAMPLES.get(_KINDS.get(template_key, template_key))
     if sample is None:

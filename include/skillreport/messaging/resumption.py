@@ -1,4 +1,4 @@
-"""What a run defers that is the first one after a pause, and what people decide about it (「再開の承認」)."""
+"""Defers the messages of the first run after a pause, and applies the users' decision (「再開の承認」)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from include.skillreport.messaging.retry import Status
 
 _SQL = Statements(Path(__file__).parent)
 
-# Of all messages: send them, or send none.
+# Send all messages, or none.
 ALWAYS, NEVER = "-infinity", "infinity"
 
 
@@ -31,9 +31,9 @@ def defer(
     statuses: Collection[Status] = (Status.PENDING,),
     kinds: Collection[str] | None = None,
 ) -> list[UnitResult]:
-    """If the run is the first one after a pause, defer the messages of the transaction's tenants that the batch would send.
+    """Defer the messages that the batch would send for the transaction's tenants, if the run is the first one after a pause.
 
-    ``kinds`` are the template keys of these messages; None: all, but no contract letters. Messages that a person has decided about are not
+    ``kinds`` are the template keys of these messages; None: all except contract letters. Messages that a user has decided about are not
     deferred. Returns the results with the numbers of deferred messages.
     """
     if not run.deferral_reason:

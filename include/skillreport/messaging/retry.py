@@ -1,10 +1,9 @@
 """The next status of a message after a send. Pure; datetimes are aware.
 
-Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
-most the attempts of the channel, fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
-attempt, nor is a refusal of the installation, nor a letter whose file cannot be read, nor a connection or a login that failed before the
-service saw the message. These are retried until the message's age reaches ``give_up_hours``, and contract letters without an end. Every
-other answer is an attempt.
+Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service (Retry-After) or its error table
+states one. The channel limits the attempts, and the application's row may lower the limit (max_retry_count). Not counted as attempts:
+refusals by a limit or of the installation, unreadable files, and connections or logins that failed before the service saw the message.
+These are retried until the message's age reaches ``give_up_hours``, and contract letters without an end. Every other answer is an attempt.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResul
 
 FIRST_BACKOFF = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=24)
-# A message that has closed its server waits as long again as it is late, at most so long.
+# A message whose refusal may be about its recipient waits as long as it is already late, at most this long.
 LONGEST_PROBE_PAUSE = timedelta(hours=12)
-# The pause is longer by up to this share, so that messages that failed together are not retried together.
+# The pause is up to this share longer, so that messages that failed together are not retried together.
 JITTER = 0.1
 # The pause after a refusal by a rate limit, if the service does not say how long to wait.
 RATE_LIMIT_PAUSE = timedelta(minutes=1)
-# The pause after a connection or a login that failed.
+# The pause after a failed connection or login.
 UNANSWERED_PAUSE = timedelta(minutes=15)
 
 # These errors affect all messages of the tenant's channel until an administrator fixes them.
@@ -74,8 +73,8 @@ def transition(
     """The transition of a message that had ``attempts`` before this send.
 
     ``spread`` (0 to 1) is the random part of the jitter. ``most_attempts`` is the message's own limit (at least 1), below the channel's.
-    ``pause`` (default: a minute) is the wait after a refusal by a limit for which the service states none. ``age`` is the time since the
-    message was due.
+    ``pause`` is the wait after a send that is no attempt, if the service states none (default: a minute, or 15 minutes without an answer).
+    ``age`` is the time since the message was due.
     """
     most = min(channel.attempts, most_attempts or channel.attempts)
     attempts += result.counts_as_attempt

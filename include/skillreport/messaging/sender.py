@@ -1,9 +1,9 @@
 """Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
 
-A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and claims
-the next messages. So a claimed message never waits. If a sender is killed, only its messages in flight are in doubt. Lanes that wait for
-the database at the same time share a transaction. A slow or throttled service delays only the lanes that share its limit. A message that
-was refused by a rate limit is sent in the same run when the wait is over, if the run still has time.
+A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, and records the results with
+the next claim. So a claimed message never waits. If a sender is killed, it is unknown only of its messages in flight whether they arrived.
+Lanes that wait for the database at the same time share a transaction. A slow or throttled service delays only the lanes that share its
+limit. A message that a rate limit refused is sent after the wait, in the same run if it still has time.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from include.skillreport.messaging.throttle import Throttle
 
 T = TypeVar("T")
 
-# The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
+# The maximum number of a channel's lanes that send at the same time: it limits the open sockets.
 _LANES_AT_ONCE = 100
 
-# The maximum number of lanes that share a transaction. A commit waits for the disk. With more lanes, all would wait for one transaction,
-# and none would send in the meantime.
+# The maximum number of lanes that share a transaction. A commit waits for the disk. With more lanes, all would wait for one transaction and
+# none would send.
 _LANES_TOGETHER = 10
 
 # After this many seconds, a lane gives way to other lanes that wait for the same limit.
 _TURN_SECONDS = 1.0
 
-# Seconds that one send may take, including all its requests. It must be well below the outbox's lease.
+# Seconds for one send with all its requests. It must be well below the outbox's lease.
 SEND_LIMIT = 120
 
 # If this many messages in a row end with an error of the service, it is unavailable.
@@ -70,7 +70,7 @@ _LOCKED_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class _Asked:
-    """An exchange, and what comes of it: the claims or an error."""
+    """An exchange, and its future result: the claims or an error."""
 
     exchange: Exchange
     found: asyncio.Future[Claims]
@@ -93,9 +93,9 @@ class Sender:
     """Sends the due messages of lanes. ``database`` acts as ``batch_tenant``. No other code may use it at the same time.
 
     After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
-    before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
+    before the channels' settings were read: messages for that time or earlier are sent, and a channel is closed as of then. ``clock``
     returns aware datetimes. ``postpone`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
-    contains the files of letters; without it a letter with a file waits.
+    contains the files of e-mails; without it an e-mail with a file waits.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Sender:
         try:
             yield
         finally:
-            # Not cancelled: its statement would continue in its thread, and run at the same time as the next one on the same connection.
+            # Not cancelled: its statement would continue in its thread, concurrently with the next one on the same connection.
             is_over.set()
             await renewal
         await self._query(partial(leave_limits, throttles=share, owner=self._owner))
@@ -233,7 +233,7 @@ class Sender:
         return claims
 
     async def _wait_for_more(self, lane: Lane, pace: LanePace, throttled: dict[str, float]) -> bool:
-        """No message can be claimed now. Wait for the first that can; returns False if the lane has none in the run's time."""
+        """Wait until the first message can be claimed. Returns False if there is none in the run's time."""
         now = time.monotonic()
         waits = [moment - now for moment in throttled.values() if moment > now]
         if pace.destinations is not None and await self._has_due(lane):
@@ -260,7 +260,7 @@ class Sender:
         else:
             result = client.check(message)
         if result is None:
-            # Each letter has its own connection, so at most one file per connection is in memory.
+            # Each e-mail has its own connection, so at most one file per connection is in memory.
             loaded = await with_content(message, self._store)
             message, result = (loaded, None) if isinstance(loaded, Message) else (message, loaded)
         if result is None:
@@ -293,14 +293,14 @@ class Sender:
     async def _understood(
         self, pace: LanePace, message: Message, result: SendResult, sent_at: float
     ) -> SendResult:
-        """The result, or what it means if other messages get the same answer."""
+        """The result by its meaning, if other messages get the same answer."""
         result = pace.understood(message, result)
         if (refusal := pace.doubts.refusal(message, result)) is None:
             return result
         evidence = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
         if pace.doubts.may_close(result, evidence):
             await pace.doubts.wait_for_others(sent_at)
-            # Another process may have sent a letter, too.
+            # Another process may have sent an e-mail, too.
             evidence = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
         return pace.doubts.judged(message, result, evidence)
 
@@ -328,7 +328,7 @@ class Sender:
             return Claims()
         asked = _Asked(Exchange(lane, sent, count, pace.busy()), asyncio.get_running_loop().create_future())
         self._waiting.append(asked)
-        # In a task of its own, so that no lane waits for another turn before it sends what it has claimed.
+        # In its own task, so that no lane waits for another lane's turn before it sends its claimed messages.
         serving = asyncio.create_task(self._serve_waiting())
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
@@ -338,16 +338,16 @@ class Sender:
         async with self._database_turn:
             together, self._waiting = self._waiting[:_LANES_TOGETHER], self._waiting[_LANES_TOGETHER:]
             try:
-                # A task whose turn was earlier has perhaps served all.
+                # An earlier task may have served all.
                 if together:
                     await self._exchange_together(sorted(together, key=_lane_key))
             finally:
                 for asked in together:
-                    # Nothing if it has its answer.
+                    # No effect if it has its result.
                     asked.found.cancel()
 
     async def _exchange_together(self, together: Sequence[_Asked]) -> None:
-        """Tell each lane what it has claimed. If data prevent the transaction, one lane after the other exchanges alone."""
+        """Give each lane its claims. If one lane's data make the transaction fail, each lane exchanges alone."""
         try:
             claims = await self._run(
                 partial(
@@ -375,7 +375,7 @@ class Sender:
                 asked.found.set_result(claimed)
 
     async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run a transaction; after a deadlock again, and after a lost connection on a new one. This sender keeps its messages in flight."""
+        """Run a transaction, again after a deadlock, and on a new connection after a loss. This sender keeps its messages in flight."""
         async with self._database_turn:
             return await self._run(work)
 
@@ -401,7 +401,7 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
 
 
 def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float]:
-    """When the messages that a rate limit refused are due again, by message id."""
+    """The times (``time.monotonic``) at which messages that a rate limit refused are due again, by message id."""
     moment = time.monotonic()
     return {
         entry.claimed.message.message_id: moment

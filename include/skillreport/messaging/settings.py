@@ -1,4 +1,4 @@
-"""The settings of notifications (when they are sent, expire and are deleted), and of the service that signs the letters."""
+"""Settings of notifications (when they are sent, expire and are deleted), and of the service that signs the e-mails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NotificationSettings(TenantSection):
     """When BATCH-019 sends, expires and deletes notifications. A tenant may override each setting.
 
     ``quiet_hours`` (the tenant's time zone) is ``22:00-07:00`` or empty. ``digest`` are the kinds of reminders of which a recipient gets
-    one message a run. ``fallback_hours`` is 0 (never) or the hours after which a closed channel's messages go out by e-mail.
+    one message per run. ``fallback_hours`` is 0 (never) or the hours after which a closed channel's messages go out by e-mail.
     """
 
     key = "notification"
@@ -63,7 +63,7 @@ class NotificationSettings(TenantSection):
 
 
 class EnglishServiceSettings(Part):
-    """The service as letters in English name it. An empty ``contact`` is that of the letters in Japanese."""
+    """The service's names in English e-mails. If ``contact`` is empty, the Japanese one is used."""
 
     name: str
     company: str
@@ -71,9 +71,9 @@ class EnglishServiceSettings(Part):
 
 
 class ServiceSettings(Section):
-    """Who writes the letters that are not about billing, and whom to ask. Invoices have an issuer instead.
+    """The sender of e-mails that are not about billing, and the contact for questions. Invoices have an issuer instead.
 
-    ``sample``: nobody has entered the service yet, and the letters have no signature. ``contact`` is a mail address or a telephone number.
+    ``sample``: the service is not entered yet, so e-mails have no signature. ``contact`` is a mail address or a telephone number.
     ``report_link`` is the web address of a tenant's monthly reports, with ``{tenant_code}`` and ``{month}`` (``2026-10``).
     """
 
@@ -94,7 +94,7 @@ class ServiceSettings(Section):
         return self
 
     def warning(self) -> tuple[str, str, str] | None:
-        """Letters have no signature."""
+        """A warning if e-mails have no signature: code, text and action."""
         if not self.sample:
             return None
         return (
@@ -120,7 +120,7 @@ class ServiceSettings(Section):
         return link
 
     def signature(self, language: str, tenant_name: str) -> str:
-        """The last lines of a letter to somebody of a tenant; empty for a sample. The first line separates a signature (RFC 3676)."""
+        """The last lines of an e-mail to a tenant; empty for a sample. The first line is the separator of RFC 3676."""
         if self.sample:
             return ""
         return _SIGNATURES[language].format(tenant=tenant_name, **self.values(language)).rstrip("\n")

@@ -1,7 +1,7 @@
-"""Limits that several processes share. Each process uses its part, and the next run begins with what the last one has learnt.
+"""Limits that several processes share. Each process uses its part, and the next run begins with the limits that the last one has learnt.
 
-The part depends on the number of processes that send through a limit at present, so together they stay within it. A killed process counts
-for another 90 seconds. The times are the database's.
+The part depends on the present number of processes that send through a limit, so together they stay within it. A killed process counts for
+another 90 seconds. The times are the database's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], o
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
         throttle.set_closed(is_closed=row["is_closed"])
-        # The first accepted letter of a process is stored at once, for the others.
+        # The first accepted e-mail of a process is stored at once, for the other processes.
         throttle.is_doubted = row["is_doubted"] or throttle.limit.is_shared
         if row["at_once"] is not None:
             throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
@@ -100,9 +100,9 @@ def record_closing(connection: psycopg.Connection, throttle: Throttle, result: S
 
 
 def service_remarks(platform: psycopg.Connection, now: datetime) -> dict[str, RunRemark]:
-    """A remark for each closed service, by its closing, and for each channel whose messages wait for hours because nobody answers.
+    """A note for each closed service, and for each channel whose messages wait for three hours without an answer, by event name.
 
-    ``platform`` acts as ``batch_platform``. A remark that an earlier run has reported is reported again after a day.
+    ``platform`` acts as ``batch_platform``. A note that an earlier run has reported is reported again after a day.
     """
     closed = _SQL.rows(platform, "closed_services")
     told = {_channel(row["limit_key"]) for row in closed}
@@ -141,7 +141,7 @@ def _channel(limit_key: str) -> Channel:
 
 
 def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
-    """Store the limits of the throttles that were refused."""
+    """Store the limits of the throttles that have changed."""
     learnt = [(throttle.limit.key, throttle.learnt()) for throttle in throttles if throttle.has_changed]
     if learnt:
         _SQL.execute(

@@ -1,9 +1,9 @@
 """Addresses that get no mail, with the reason: a bounce, a complaint or an unsubscription.
 
-A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it permanently, and so does a complaint
-or an unsubscription. A contract letter ignores unsubscriptions (``contract_letters``), but no bounce beside one. An accepted letter that
-does not bounce later resets the count. An operator can lift a suppression. All functions run inside the caller's transaction. Datetimes are
-aware; addresses are compared in lower case.
+A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row, a complaint or an unsubscription suppress it
+permanently. Contract letters ignore unsubscriptions (``contract_letters``), but not the bounces of an unsubscribed address. An accepted
+e-mail that does not bounce later resets the count. An operator can lift a suppression. All functions run in the caller's transaction.
+Datetimes are aware; addresses are compared in lower case.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SuppressionReason(StrEnum):
 class Suppression:
     """A suppressed address. ``until`` is None if it is suppressed permanently. ``bounces`` counts the bounces in a row.
 
-    ``bounced_until``: an address that has unsubscribed gets no contract letter until then, because its mails bounce; None: it gets them.
+    ``bounced_until``: an unsubscribed address gets no contract letters until then, because its mails bounce; None: it gets them.
     """
 
     tenant_id: str
@@ -60,7 +60,7 @@ class Suppression:
 def suppressed_addresses(
     connection: psycopg.Connection, now: datetime | None = None
 ) -> dict[str, SuppressionReason]:
-    """The addresses (lower case) that the transaction's tenants have suppressed at a time (default: the database's), with the reason."""
+    """The suppressed addresses (lower case) of the transaction's tenants at ``now`` (default: the database's time), with the reason."""
     rows = _SQL.execute(connection, "suppressed_addresses", now=now)
     return {address: SuppressionReason(reason) for address, reason in rows}
 
@@ -109,14 +109,14 @@ def record_accepted(
 
 
 def forget_ended(connection: psycopg.Connection, now: datetime) -> None:
-    """Delete the bounces of addresses that accepted a letter long enough ago: it cannot bounce any more."""
+    """Delete the bounces of addresses that accepted an e-mail so long ago that it cannot bounce any more."""
     _SQL.execute(connection, "forget_ended", accepted_before=now - _LATEST_BOUNCE)
 
 
 def suppress_for_good(
     connection: psycopg.Connection, tenant_id: str, address: str, reason: SuppressionReason, now: datetime
 ) -> bool:
-    """Suppress an address because of a complaint or an unsubscription; returns whether this is new."""
+    """Suppress an address because of a complaint or an unsubscription; returns True if this is new."""
     changed = _SQL.execute(
         connection,
         "suppress_for_good",

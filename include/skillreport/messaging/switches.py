@@ -1,8 +1,7 @@
 """The channels (MST_TenantSettings) and kinds of reminders (MST_NotificationSettings) that a tenant has switched off.
 
-A switch of the category NOTIFICATION, such as EMAIL_ENABLED = false, stops the application's notifications and the reminders of that
-channel. Letters to a tenant's administrators (invoices, usage warnings, reports) are still sent. A tenant that is not active gets only
-these.
+A switch of the category NOTIFICATION, such as EMAIL_ENABLED = false, stops that channel's application notifications and reminders. E-mails
+to administrators (invoices, usage warnings, reports) are still sent. An inactive tenant gets only these.
 """
 
 from __future__ import annotations

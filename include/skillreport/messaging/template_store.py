@@ -1,4 +1,4 @@
-"""The templates of a tenant: its own (MST_NotificationTemplate) in its language, otherwise in Japanese, otherwise the built-in template.
+"""A tenant's templates: its own (MST_NotificationTemplate) in its language, otherwise in Japanese, otherwise the built-in ones.
 
 A template with the application's key (``reminder_names.KEYS``) is used for a reminder if the tenant has none with the batches' key.
 """

@@ -1,8 +1,8 @@
 """Templates that tenants write: placeholders, conditions and a few filters.
 
-A template is untrusted. Its syntax is checked first: loops, calls, arithmetic and access to attributes are refused. It is then rendered
-in Jinja's immutable sandbox. The time to render and the length of the output are therefore bounded. Placeholders are ``{{name}}``; an
-unknown placeholder is an error that names the template and the variable.
+Templates are untrusted. The syntax is checked first: loops, calls, arithmetic and access to attributes are refused. Then Jinja's immutable
+sandbox renders the template. So the rendering time and the output length are bounded. Placeholders are ``{{name}}``; an unknown placeholder
+is an error that names the template and the variable.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def _text(value: object) -> str:
     return "" if value is None else storable(str(value))
 
 
-# Python refuses to read a number of so many digits, and no character has one.
+# Python rejects numbers with so many digits, and no character has one.
 _LONG_REFERENCE = re.compile("&#(?=[0-9]{100})")
 _LINES = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3"})
 _HIDDEN = frozenset({"script", "style", "title"})

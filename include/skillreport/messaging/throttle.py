@@ -1,12 +1,12 @@
-"""The rate at which messages are sent to a service. It is lowered after a refusal by a rate limit, and raised slowly again.
+"""The rate of sending to a service. A refusal by a rate limit lowers it; it is then raised slowly.
 
-A limit belongs to a service's account, not to a tenant: all lanes that send through one mail server, workspace or webhook share one
-``Throttle``. A lane takes slots before it claims messages, so a claimed message never waits for its turn.
+A limit belongs to a service's account, not to a tenant: all lanes with the same mail server, workspace or webhook share a ``Throttle``. A
+lane takes slots before it claims messages, so a claimed message never waits for its turn.
 
 The rates follow AIMD (additive increase, multiplicative decrease) with a memory. After a refusal the rate is halved. Within seconds it
-returns to just below the rate that the service accepted before, and rises slowly from there. Without the memory a third of a limit would
-stay unused. The rate is not halved if a refusal only confirms the known limit, or states a short wait after many messages. Times are
-seconds of ``time.monotonic``.
+returns to just below the earlier accepted rate, and rises slowly from there. Without the memory, a third of a limit would be unused. The
+rate is not halved if a refusal only confirms the known limit, or states a short wait after many messages. Times are seconds of
+``time.monotonic``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SAFE_SHARE = 0.95
 _RETURN_SECONDS = 1.5
 # From this share of the safe rate on, the return is over.
 _RETURNED_SHARE = 0.999
-# How much the rate rises per second above that. After so many seconds and messages without a refusal, the limit may be higher than
-# expected. The rise then doubles with each ``_DOUBLING_SECONDS``, up to that of the search. A limit that was only estimated from the first
+# How much the rate rises per second above that. After this many seconds and messages without a refusal, the limit may be higher than
+# expected. The rise then doubles every ``_DOUBLING_SECONDS``, up to ``_SEARCH_PER_SECOND``. A limit that was only estimated from the first
 # refusal is searched from the start.
 _RISE_PER_SECOND = 0.002
 _STEADY_SECONDS = 30.0
@@ -49,7 +49,7 @@ _LONGEST_PAUSE = 60.0
 _LONG_WAIT = timedelta(minutes=10)
 
 # If a service states a wait up to this length after ``_STEADY_MESSAGES`` accepted messages, the wait is sufficient. The service counts
-# bursts and limits the sender itself. A lower rate would only be refused later, and would be lowered each time.
+# bursts and limits the sender itself. A lower rate would only be refused later, and lowered each time.
 _SHORT_WAIT = timedelta(seconds=10)
 
 # If an answer takes this long, the server delays instead of refusing.
@@ -62,13 +62,13 @@ _TRY_REFUSED_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Limit:
-    """The initial knowledge about a limit, before the first send.
+    """A limit as it is known before the first send.
 
     ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
     the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
     ``delays``: the service may delay its answers instead of refusing (a mail server). ``label`` names a mail server for operators.
-    ``destination_seconds``: the pause between two messages to one destination (0: none). ``halved_after``: after so many seconds of a
-    run, half of the rate is used. ``is_shared``: the installation's mail server, through which several tenants send.
+    ``destination_seconds``: the pause between two messages to one destination (0: none). ``halved_after``: after this many seconds of a
+    run, half of the rate is used. ``is_shared``: the installation's mail server, which several tenants share.
     """
 
     key: str
@@ -125,7 +125,7 @@ class Throttle:
         self._released = asyncio.Event()
         self._accepted_at = -math.inf
         self.has_changed = False
-        # Whether an accepted letter would be news (``doubts``): refusals are stored, or it is the first one of this process.
+        # True if the next accepted e-mail must be recorded (``doubts``): refusals are stored, or it is the first one of this process.
         self.is_doubted = False
 
     @property
@@ -159,12 +159,12 @@ class Throttle:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the service refuses the installation (login, sender, relay), and has accepted no message since."""
+        """True if the service refuses the installation (login, sender, relay), and has accepted no message since."""
         return self._is_closed
 
     @property
     def is_shut(self) -> bool:
-        """Whether the service is closed, and it is too early for a probe. Lanes do not wait for that."""
+        """True if the service is closed, and it is too early for a probe. Lanes do not wait for that."""
         return self._is_closed and time.monotonic() < self._blocked_until
 
     @property
@@ -174,12 +174,12 @@ class Throttle:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a lane still sends through this limit."""
+        """True if a lane still sends through this limit."""
         return self._lanes > 0
 
     @property
     def has_waiting_lanes(self) -> bool:
-        """Whether lanes wait in ``take``."""
+        """True if lanes wait in ``take``."""
         return self._queue.locked()
 
     def learnt(self) -> Learnt:
@@ -203,9 +203,9 @@ class Throttle:
         self._released.set()
 
     def close(self, seconds: float) -> bool:
-        """The service refuses the installation: send nothing for this many seconds, and then one message as a probe.
+        """Close the service, which refuses the installation: send nothing for this many seconds, then one message as a probe.
 
-        Returns whether this is new: it is the first refusal, or that of a probe.
+        Returns True if this is new: the first refusal, or the refusal of a probe.
         """
         is_new = not self.is_shut
         if is_new:
@@ -214,14 +214,14 @@ class Throttle:
         return is_new
 
     def reopen(self) -> bool:
-        """The service accepts the installation; returns whether this opens it. A message from before the closing opens nothing."""
+        """Reopen the service, which accepted a message. Returns False if it was open, or if no probe was due (an older message)."""
         is_probe = self._is_closed and not self.is_shut
         if is_probe:
             self.set_closed(is_closed=False)
         return is_probe
 
     def set_closed(self, *, is_closed: bool) -> None:
-        """The state that another process has stored."""
+        """Set the state, which another process may have stored."""
         self._is_closed = is_closed
         self._released.set()
 
@@ -234,7 +234,7 @@ class Throttle:
         self._lanes -= 1
 
     def take_now(self, most: int) -> int:
-        """Take up to ``most`` free slots now; returns their number. Each must be given back by ``settle``."""
+        """Take up to ``most`` free slots; returns their number. ``accepted``, ``settled``, ``refused`` and ``give_back`` return them."""
         now = time.monotonic()
         if now < self._blocked_until:
             return 0
@@ -293,7 +293,7 @@ class Throttle:
         self._raise_connections(now)
 
     def settled(self, sent_at: float) -> None:
-        """A message that was sent at ``sent_at`` had a result that does not depend on the rate. Only its duration counts."""
+        """The result of a message, sent at ``sent_at``, does not depend on the rate. Only its duration counts."""
         now = time.monotonic()
         self._release(1)
         if self.limit.delays and now - sent_at >= _SLOW_ANSWER:
@@ -347,7 +347,7 @@ class Throttle:
 
     @property
     def _is_sustained(self) -> bool:
-        """Whether only half of the rate is used."""
+        """True if only half of the rate is used."""
         return time.monotonic() - self._created_at >= self.limit.halved_after
 
     @property
@@ -355,7 +355,7 @@ class Throttle:
         return max(self.limit.burst, self._catch_up_seconds * (self.per_minute or 0) / 60)
 
     def _confirms_knee(self, now: float) -> bool:
-        """Whether a refusal now is at a rate that was refused before, and that was accepted for a while since."""
+        """True if a refusal now is at a rate that was refused before, and was accepted for a while since."""
         return (
             self._rate is not None
             and self._knee is not None
@@ -378,7 +378,7 @@ class Throttle:
         return max(self._blocked_until - now, by_rate, 0.0) + 0.001
 
     async def _wait_for_release(self, seconds: float) -> bool:
-        """Wait until a slot is given back; returns whether one was."""
+        """Wait until a slot is given back. Returns False if none was."""
         self._released.clear()
         try:
             async with asyncio.timeout(max(0.0, min(seconds, 86_400))):

@@ -22,7 +22,7 @@ CHANNELS: dict[str, Channel] = {
 }
 """The channels by name."""
 
-# A view over the application's notifications reads the spellings too: two channels with one would stop it for all tenants.
+# A view of the application's notifications uses the spellings, too. A spelling of two channels would break it for all tenants.
 _SPELLINGS = [spelling for channel in CHANNELS.values() for spelling in channel.spellings]
 if len(_SPELLINGS) != len({*_SPELLINGS}):
     raise ValueError(f"two channels have the same spelling: {sorted(_SPELLINGS)}")
@@ -40,7 +40,7 @@ def channel_of(*names: str | None) -> Channel | None:
 
 
 def notification_channel(notification_type: str | None) -> Channel | None:
-    """The channel of a template or a notification setting. Unlike the channel of an integration, it may be e-mail."""
+    """The channel of a template or a notification setting: by its type (``spellings``), otherwise as ``channel_of``."""
     key = letters(notification_type)
     spelled = (channel for channel in CHANNELS.values() if key in channel.spellings)
     return next(spelled, None) or channel_of(notification_type)

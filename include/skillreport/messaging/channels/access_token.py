@@ -16,7 +16,7 @@ from include.skillreport.messaging.channels.exchange import Answer, request, saf
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _LONGEST_LIFETIME_SECONDS = 86_400
-# A token is replaced before it expires, so that it does not expire during a request: this share of its lifetime, at most so many seconds.
+# A token is replaced this share of its lifetime, at most this many seconds, before it expires, so that it is valid during a request.
 _MARGIN_SHARE = 0.1
 _LONGEST_MARGIN_SECONDS = 300
 
@@ -63,7 +63,7 @@ class AccessToken(ABC):
             return self._value
 
     async def request(self, session: aiohttp.ClientSession, method: str, url: URL, **options: Any) -> Answer:
-        """Make a request with the token, and if the service rejects the token, once more with a new token. :raises: as ``get``."""
+        """Make a request with the token; if the service rejects the token, once more with a new one. :raises: as ``get``."""
         token = await self.get()
         answer = await request(session, method, url, headers=_bearer(token), **options)
         if self._is_rejected(answer):
@@ -80,7 +80,7 @@ class AccessToken(ABC):
         self._value, self._usable_until = token, time.monotonic() + lifetime - margin
 
     def _is_rejected(self, answer: Answer) -> bool:
-        """Whether the service rejects the token and not the request."""
+        """True if the service rejects the token and not the request."""
         return answer.status == 401
 
     @abstractmethod

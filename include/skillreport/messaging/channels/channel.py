@@ -1,4 +1,4 @@
-"""What the batches know about a channel, a service that messages are sent through.
+"""The interface of a channel: a service through which messages are sent.
 
 Each channel is a package of this folder. It has a subclass of ``Channel`` with one instance, ``errors.yaml`` with the meaning of the
 service's answers (see ``outcome.ErrorCode``), the module ``client`` with the class ``Client`` (a ``ChannelClient``), and perhaps the module
@@ -66,7 +66,7 @@ def unchanged(value: str) -> str:
 class Integration:
     """A row of SYS_IntegrationConfig: ``auth_config`` and ``connection_config`` as JSON objects, and ``endpoint_url``.
 
-    The JSON is untrusted. A missing value is an empty text. No error and no log has the credentials.
+    The JSON is untrusted. A missing value is an empty text. Errors and logs do not contain the credentials.
     """
 
     auth: Mapping[str, Any] = field(repr=False)
@@ -97,9 +97,9 @@ class Integration:
 class ChannelFinding:
     """A problem that the daily check of a channel's settings found.
 
-    A transient ``error`` means that the service did not answer. ``sent`` is a warning: messages still arrive, but will not for long. With
-    any other error, no message arrives until an operator fixes it.
-    ``destination`` is set if the finding concerns one destination. It is personal data, so the repr omits it.
+    A transient ``error`` means that the service did not answer. One with ``sent`` is a warning: messages still arrive, but will not for
+    long. With any other error, no message arrives until an operator fixes it. ``destination`` is set if the finding concerns one
+    destination. It is personal data, so the repr omits it.
     """
 
     error: ErrorCode
@@ -108,7 +108,7 @@ class ChannelFinding:
 
     @property
     def is_warning(self) -> bool:
-        """Whether messages still arrive."""
+        """True if messages still arrive."""
         return self.error.outcome is Outcome.SENT
 
 
@@ -130,11 +130,11 @@ class ChannelClient(Protocol):
 
 
 class Channel(str, ABC):
-    """A channel, and everything that belongs to it. It is its name as text, for rows, logs and JSON. ``channels.CHANNELS`` has all of them.
+    """A channel. As text it is its name, for rows, logs and JSON. ``channels.CHANNELS`` contains all channels.
 
-    ``label`` is its name for operators, ``service`` the name in a sentence. ``spellings`` are the types of notifications and templates in
-    the application, in lower case without other characters than letters; ``integrations`` the keys and types of SYS_IntegrationConfig.
-    Rows with one of ``application_keys`` count after the others.
+    ``label`` is its name for operators, ``service`` the name in a sentence. ``spellings`` are the application's types of notifications and
+    templates, with lower-case letters only; ``integrations`` are the keys and types of SYS_IntegrationConfig. Other rows take precedence
+    over rows with one of ``application_keys``.
     """
 
     __slots__ = ()
@@ -148,7 +148,7 @@ class Channel(str, ABC):
     has_destinations: ClassVar[bool] = True
     # Whether a message that may have arrived is sent again: the service or its users recognise the copy.
     may_repeat: ClassVar[bool] = False
-    # The maximum number of a lane's messages in flight. A killed sender leaves them in doubt.
+    # The maximum number of a lane's messages in flight. After a sender is killed, it is unknown whether they arrived.
     in_flight: ClassVar[int] = 4
     # Several of these errors in a row mean that the service is unavailable.
     service_errors: ClassVar[Collection[ErrorClass]] = frozenset({ErrorClass.SERVICE, ErrorClass.NETWORK})
@@ -195,12 +195,12 @@ class Channel(str, ABC):
         return import_module(f"{type(self).__module__}.{name}")
 
     def proves_login(self, config: Any) -> bool:
-        """Whether ``validate`` of the client asks the service. Of a webhook only the format is checked."""
+        """True if the client's ``validate`` asks the service. For a webhook only the format is checked."""
         return True
 
     @abstractmethod
     def limit(self, config: Any, tenant_id: str) -> Limit:
-        """The service's limit for a tenant with these settings, as its documentation says. Without ``most_per_minute`` it may be higher."""
+        """The service's documented limit for a tenant with these settings. Without ``most_per_minute`` it may be higher."""
 
     def limit_key(self, *counted_by: str) -> str:
         """The key of a limit, from the texts that identify what the service counts. It contains no secret."""
@@ -218,7 +218,7 @@ class Channel(str, ABC):
         return text
 
     def compose(self, subject: str, plain: str, marked_up: str, *, is_markdown: bool = False) -> Rendered:
-        """The message from its body in plain text and with escaped values. Without a subject line, the text begins with the subject."""
+        """The message from its plain body and its body with escaped values. Without a subject line, the text begins with the subject."""
         return Rendered(subject, plain)
 
     def plain_text(self, subject: str, text: str) -> str:
@@ -226,7 +226,7 @@ class Channel(str, ABC):
         return f"{subject}\n{text}"
 
     def fits(self, text: str, riches: Sequence[Any] | None) -> bool:
-        """Whether the service accepts several reminders as one message: their text, and what ``merge`` would join (None: nothing)."""
+        """True if the service accepts several reminders as one message: their text, and what ``merge`` would join (None: nothing)."""
         return self.longest_text is None or len(text) <= self.longest_text
 
     def merge(self, riches: Sequence[Any]) -> Any:
@@ -235,7 +235,7 @@ class Channel(str, ABC):
 
 
 class NotConfigured(ChannelClient):
-    """The client of a channel without settings. Every message waits until there are settings."""
+    """The client of a channel without settings: every message waits for settings."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""The base of every directory, for any service: accounts and channels, page by page, within the rate limit of the service."""
+"""The base of all directories: accounts and channels of a service, page by page, within its rate limit."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class Position:
 class Page:
     """One page. Any page can be empty. A page without ``next`` is the last of the listing.
 
-    ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing can read changes, on the page that has it.
-    ``is_changes``: the page lists changes in their order, so the last entry of an account counts. No account is in both
-    ``accounts`` and ``removed``.
+    ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing can read changes; only one page contains it.
+    ``is_changes``: the page lists changes in their order, so the last entry of an account counts. No account is in both ``accounts`` and
+    ``removed``.
     """
 
     accounts: Sequence[Account] = ()
@@ -107,7 +107,7 @@ class Page:
 class Access:
     """How a directory is read. ``session`` is from ``guarded_session`` with these ``allowed_hosts``.
 
-    ``delta_link`` is where an earlier listing ended, ``rooms`` are the rooms to ask for.
+    ``delta_link`` is where an earlier listing ended, ``rooms`` are the rooms to request.
     """
 
     session: aiohttp.ClientSession
@@ -121,7 +121,7 @@ class ServiceDirectory(ABC):
     """One tenant's directory at a service. A channel with a directory has the subclass ``Directory`` in its module ``directory``.
 
     ``credentials`` are the names of the values that it needs, for operators. ``reads_changes``: a listing can begin where an earlier one
-    ended. ``room_prefix``: the service cannot list its rooms, so those that settings name with this prefix are asked for. ``start`` is
+    ended. ``room_prefix``: the service cannot list its rooms, so those that settings name with this prefix are requested. ``start`` is
     where a listing begins: at the first page, or at the changes since an earlier listing. ``beginning`` is always the first page.
     """
 
@@ -134,7 +134,7 @@ class ServiceDirectory(ABC):
     def __init__(
         self, config: Any, access: Access, urls: Mapping[str, Collection[str]] | None = None
     ) -> None:
-        """For these credentials; makes no call. ``urls`` are those that it calls, with the domains of the service.
+        """Makes no call. ``urls`` are the URLs that it calls, with the service's domains.
 
         :raises ListingError: an address is not allowed.
         """
@@ -167,7 +167,7 @@ class ServiceDirectory(ABC):
 
 
 class ListingError(BatchError):
-    """The listing is not complete. The reason is a sentence without the service's own text. The caller changes nothing."""
+    """The listing is incomplete, so the caller changes nothing. The reason is a sentence without the service's own text."""
 
     def __init__(self, message: str, *, recoverable: bool = False) -> None:
         super().__init__(message)
@@ -185,7 +185,7 @@ class StartOverError(Exception):
 
 
 def is_identity(value: str) -> bool:
-    """Whether a text can be an id: ids are part of the batches' keys and of paths in URLs."""
+    """True if a text can be an id: ids are part of the batches' keys and of paths in URLs."""
     # "." and ".." would be a step in the path.
     is_segment = value.strip(".") != "" and " " not in value
     return is_segment and len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
@@ -234,8 +234,8 @@ def following(at: Position, cursor: object, then: Position | None) -> Position |
 class Patience:
     """The retries of one page: the number of failures and waits, and the pauses in seconds.
 
-    The first pause is ``first_pause``; each next pause is twice as long. If a service asks for more than ``longest_pause``, the next run
-    continues. If it asks for more than ``waits`` waits, the listing fails.
+    The first pause is ``first_pause``; each next pause is twice as long. If a service requests more than ``longest_pause``, the next run
+    continues. After ``waits`` waits the listing fails.
     """
 
     attempts: int = 4
@@ -245,8 +245,7 @@ class Patience:
 
 
 class Pace:
-    """A rate limit: this many ``calls`` in any ``seconds``; further calls wait. One per tenant and limit, on one event loop. ``calls`` may
-    change at any time.
+    """A rate limit of ``calls`` in any ``seconds``; further calls wait. One per tenant and limit, on one event loop. ``calls`` may change.
     """
 
     def __init__(self, calls: int, seconds: float = 60.0) -> None:
@@ -267,9 +266,7 @@ class Pace:
 
 
 class RetryableError(Exception):
-    """A refusal after which a retry may succeed: a rate limit, or a failure of the service. ``wait``: the seconds that the service
-    requests.
-    """
+    """A refusal after which a retry may succeed: a rate limit or a failure of the service. ``wait``: the requested seconds."""
 
     def __init__(self, reason: str, *, wait: float | None = None, is_rate: bool = False) -> None:
         super().__init__(reason)

@@ -18,7 +18,7 @@ from include.skillreport.core.network import MailboxConfig
 from include.skillreport.messaging.channels.access_token import TokenFailedError
 from include.skillreport.messaging.channels.email.login import TokenSource
 
-# How many bytes of a mail are read. A report is at its beginning; the returned letter, which may be long, comes last.
+# How many bytes of a mail are read. A report is at its beginning; the returned e-mail, which may be long, comes last.
 LONGEST_MAIL = 256 * 1024
 
 # Seconds for each answer of the server, and for all answers together.
@@ -107,7 +107,7 @@ class Mailbox:
         return None
 
     def done(self, uid: str, *, is_flagged: bool = False) -> None:
-        """Mark a mail as read, or move it if the settings name a folder; ``is_flagged`` marks it for people too."""
+        """Mark a mail as read, or move it if the settings name a folder; ``is_flagged`` also marks it for users."""
         self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Seen \Flagged)" if is_flagged else r"(\Seen)")
         if not self._move_to:
             return
@@ -117,7 +117,7 @@ class Mailbox:
             return
         self._ask("COPY", uid, folder)
         self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
-        # Without UIDPLUS only an expunge of the whole folder removes the mail. That might remove other mails too.
+        # Without UIDPLUS only an expunge of the entire folder removes the mail, and might remove other mails.
         if "UIDPLUS" in self._extensions:
             self._ask("EXPUNGE", uid)
 
@@ -139,8 +139,9 @@ def open_mailbox(
 ) -> Iterator[Mailbox]:
     """Log in and select the folder, until the block ends.
 
-    ``timeout``: after so many seconds of silence the server counts as unavailable. ``seconds``: after so many the connection is closed, so
-    that a server that sends single bytes does not block the run. ``allowed_hosts`` are those of the token server, see ``TokenSource``.
+    ``timeout``: after this many seconds without an answer, the server counts as unavailable. ``seconds``: after this time the connection is
+    closed, so that a server that sends single bytes does not block the run. ``allowed_hosts`` are those of the token server, see
+    ``TokenSource``.
     :raises MailboxError: the server does not answer, or refuses.
     """
     with _as_mailbox_error():

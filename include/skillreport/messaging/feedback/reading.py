@@ -28,9 +28,9 @@ _MOST_SECONDS = 300
 
 @dataclass
 class Reading:
-    """What a run found in the mailbox: the number of mails by effect, and why the rest could not be read.
+    """The number of mails in the mailbox by effect, and why the rest could not be read.
 
-    ``mails`` were read; ``other`` are not reports; ``unreadable`` are flagged in the mailbox for people.
+    ``mails`` were read; ``other`` are not reports; ``unreadable`` are flagged in the mailbox for users.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -43,9 +43,9 @@ def read_feedback(
     network: Network,
     clock: Callable[[], datetime],
 ) -> Reading:
-    """Read the mailbox of the network. ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, in autocommit mode.
+    """Read the network's mailbox. ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, in autocommit mode.
 
-    A mailbox that fails is a ``problem`` of the reading; what was recorded before stays. :raises psycopg.Error: the database failed.
+    A failure of the mailbox is a ``problem`` of the reading; earlier records stay. :raises psycopg.Error: the database failed.
     """
     reading = Reading()
     if network.mailbox is None:

@@ -1,7 +1,7 @@
 """Writes a report into the database: the new status of the message, and the suppression of the address.
 
-A report counts only if it contains the id of a message that was sent by e-mail, and if its recipient does not contradict the message's. A
-forger must know the random id, and can at most end one message and suppress its recipient. Each report is recorded once.
+A report counts only if it contains the id of a message that was sent by e-mail, and its recipient does not contradict the message's. A
+forger must know the random id, and can only end one message and suppress its recipient. Each report is recorded once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REASONS = {
 class Effect(StrEnum):
     """The effect of a report.
 
-    PASSED_ON: the letter was passed on to another address, which failed. UNMATCHED: no message has this id and recipient. NOTHING: the
+    PASSED_ON: the e-mail was passed on to another address, which failed. UNMATCHED: no message has this id and recipient. NOTHING: the
     report is already recorded, or it reports no failure. LATER: the message is being sent at the moment.
     """
 
@@ -99,9 +99,7 @@ def record_report(
 
 
 def error_of(status: str) -> ErrorCode:
-    """The row of the error table for the status code of a DSN. A code about the sender does not close the channel, because it may be
-    forged.
-    """
+    """The error table's row for a DSN's status code. A code about the sender does not close the channel, because it may be forged."""
     table = EMAIL.errors
     if status.startswith("5.7"):
         return table["policy"]
@@ -146,7 +144,7 @@ def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, no
 
 
 def _record_passed_on(connection: psycopg.Connection, sent: _Sent, failure: FailedRecipient) -> Effect:
-    """The failure of somebody behind the address: of a group, or of a forwarding. The letter has arrived, and the address stays open."""
+    """Record a failure behind the address (in a group or a forwarding). The e-mail has arrived; the address is not suppressed."""
     error = EMAIL.errors["passed_on"]
     somebody = masked(min(failure.passed_on_to or failure.addresses, default=""))
     recorded = _SQL.execute(

@@ -1,4 +1,4 @@
-"""Parses the report about a letter in a mail. Pure: bytes in, a report out. Every mail may be forged or hostile.
+"""Parses a mail that reports about an e-mail. Pure: bytes in, a report out. Every mail may be forged or hostile.
 
 Sources: RFC 3464 (delivery status notifications, DSN), RFC 5965 (abuse reports, ARF), RFC 6533 (internationalised DSNs). ``flufl.bounce``
 knows the texts of servers that write no DSN.
@@ -30,12 +30,12 @@ _MOST_PARTS = 30
 _LONGEST_CONTENT_TYPE = 2_000
 _CONTENT_TYPE = re.compile(rb"^content-type[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE)
 
-# A letter has one recipient; a report about several has a group of fields for each.
+# An e-mail has one recipient; a report about several has a group of fields for each.
 _MOST_GROUPS = 50
 _LONGEST_FIELD = 998
 
 _STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
-# In a server's own words, where versions of programs and IP addresses stand too: a failure with one of the subjects of RFC 3463.
+# A failure with a subject of RFC 3463 in a server's own words, which may also contain program versions and IP addresses.
 _REFUSAL = re.compile(r"(?<![\d.])([45]\.[0-7]\.\d{1,3})(?!\.?\d)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
@@ -45,7 +45,7 @@ _RECIPIENT_FIELDS = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
 
 _COMPLAINTS = frozenset({"abuse", "fraud"})
 
-# The server's own words come before the copy of the letter. The patterns of flufl.bounce are slow for long lines.
+# The server's own words come before the copy of the e-mail. The patterns of flufl.bounce are slow for long lines.
 _LONGEST_WORDS = 32 * 1024
 _LONGEST_LINE = 320
 _COPY = re.compile(r"^-{3}", re.MULTILINE)
@@ -55,7 +55,7 @@ logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
 
 
 class ReportKind(StrEnum):
-    """The kind of a mail. DELIVERY is a notification without a failure. OTHER is any other mail, such as the reply of a person."""
+    """The kind of a mail. DELIVERY is a notification without a failure. OTHER is any other mail, such as a user's reply."""
 
     BOUNCE = "bounce"
     DELIVERY = "delivery"
@@ -82,9 +82,9 @@ class FailedRecipient:
 
 @dataclass(frozen=True)
 class FeedbackReport:
-    """A report about one letter. ``message_id`` is the id in the outbox; empty: the mail does not say which letter.
+    """A report about one e-mail. ``message_id`` is the id in the outbox; empty: the report does not name the e-mail.
 
-    ``recipients`` are the addresses that a complaint names, as in ``FailedRecipient``. ``is_by_token``: the envelope sender of the letter
+    ``recipients`` are the addresses that a complaint names, as in ``FailedRecipient``. ``is_by_token``: the envelope sender of the e-mail
     names the message (VERP), whatever the report calls the recipient.
     """
 
@@ -127,7 +127,7 @@ def report_in(content: bytes, addresses: Addresses) -> FeedbackReport:
                 return _complaint(mail, addresses)
     if (token := addresses.bounced(recipients)) and (report := _in_own_words(content, token)):
         return report
-    # Programs reply too, for example about an absence. Only a person, or a person's mail program, unsubscribes.
+    # Programs also reply, for example about an absence. Only users and their mail programs unsubscribe.
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
     token = addresses.unsubscribed(recipients)
     if token and not is_automatic:
@@ -162,7 +162,7 @@ def _bounce(mail: Mail, token: str) -> FeedbackReport:
 def _in_own_words(content: bytes, token: str) -> FeedbackReport | None:
     """The bounce that a server describes in its own words; None: the mail is no such bounce.
 
-    Not by the token alone: any mail may contain these words, so the caller accepts only the address of the letter.
+    Not by the token alone: any mail may contain these words, so the caller accepts only the address of the e-mail.
     """
     lines = content[:_LONGEST_WORDS].split(b"\n")
     mail = _parsed(b"\n".join(line[:_LONGEST_LINE] for line in lines))
@@ -189,7 +189,7 @@ def _complaint(mail: Mail, addresses: Addresses) -> FeedbackReport:
     if fields is None or _field(fields, "Feedback-Type").lower() not in _COMPLAINTS:
         return FeedbackReport(ReportKind.OTHER)
     token = addresses.bounced(_fields(fields, "Original-Mail-From"))
-    # Many providers replace the recipient in the returned letter, so only the report's own field counts.
+    # Many providers replace the recipient in the returned e-mail, so only the report's own field counts.
     named = [_plain_address(text) for text in _fields(fields, "Original-Rcpt-To")]
     return FeedbackReport(
         ReportKind.COMPLAINT, token or _returned_id(mail), recipients=frozenset(filter(None, named))
@@ -213,7 +213,7 @@ def _groups(mail: Mail) -> Iterator[Mail]:
 
 
 def _returned_id(mail: Mail) -> str:
-    """The id in the Message-ID of the returned letter, or of its returned headers; empty if there is none."""
+    """The id in the Message-ID of the returned e-mail, or of its returned headers; empty if there is none."""
     for part in _submessages(mail):
         kind, returned = part.get_content_type(), part.get_payload()
         if kind == "text/rfc822-headers" and isinstance(returned, str):
@@ -229,7 +229,7 @@ def _returned_id(mail: Mail) -> str:
 
 
 def _submessages(part: Mail) -> Sequence[Mail]:
-    """The direct parts, so that the parts of the returned letter do not count as parts of the report."""
+    """The direct parts, so that the parts of the returned e-mail do not count as parts of the report."""
     payload = part.get_payload()
     return [each for each in payload if isinstance(each, Mail)] if isinstance(payload, list) else []
 

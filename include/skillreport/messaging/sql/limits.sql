@@ -7,7 +7,7 @@ ON CONFLICT (limit_key, owner) DO UPDATE SET seen_at = excluded.seen_at;
 
 -- name: load_limits
 -- The limits that earlier runs have learnt within a week, and this process's place among the processes that use the limit now.
--- The clock is the database's, because those of the workers may differ.
+-- The clock is the database's, because workers' clocks may differ.
 SELECT
     known.limit_key,
     learnt.per_minute,
@@ -49,7 +49,7 @@ ON CONFLICT (limit_key) DO UPDATE SET
     learnt_at = excluded.learnt_at;
 
 -- name: close_service
--- doubted_seconds: so long has the service refused the installation. The letters that it ended since then are sent again.
+-- doubted_seconds: for how long the service has refused the installation. E-mails that it refused since then are sent again.
 INSERT INTO batch.service_limit AS known (
     limit_key, at_once, blocked_until, closed_at, closed_reason, doubted_from, doubted_until
 )
@@ -71,7 +71,7 @@ ON CONFLICT (limit_key) DO UPDATE SET
     learnt_at = excluded.learnt_at;
 
 -- name: lock_refusals
--- The refusals since the last accepted letter, and the present time. Nobody else changes them before the transaction ends.
+-- The refusals since the last accepted e-mail, and the present time. The lock prevents changes until the transaction ends.
 INSERT INTO batch.service_limit AS known (limit_key, at_once)
 VALUES (%(limit_key)s, %(at_once)s)
 ON CONFLICT (limit_key) DO UPDATE SET learnt_at = excluded.learnt_at
@@ -104,14 +104,14 @@ SET closed_at = null, closed_reason = null, refusals = '[]'
 WHERE limit_key = %(limit_key)s;
 
 -- name: closed_services
--- The hourly runs probe a service while messages wait for it. Without a probe, no message waits, or the login was changed.
+-- Closed services that the hourly runs still probe. Without a recent probe, no message waits, or the login was changed.
 SELECT limit_key, closed_reason, closed_at
 FROM batch.service_limit
 WHERE closed_at IS NOT null AND learnt_at > clock_timestamp() - interval '2 hours'
 ORDER BY limit_key;
 
 -- name: unanswered_messages
--- codes: the errors of servers that wait for nobody's decision, whatever they are about.
+-- codes: the errors of servers that do not answer, are out of order, or refuse the installation.
 SELECT channel, error_code, count(*)::integer AS messages, min(due_at) AS oldest_due_at
 FROM batch.outbox
 WHERE status IN ('pending', 'retry') AND error_code = any(%(codes)s) AND due_at < %(due_before)s

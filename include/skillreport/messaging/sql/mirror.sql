@@ -4,9 +4,9 @@ FROM batch.outbox
 WHERE host_log_id IS NOT null AND mirrored_status <> status AND status <> 'sending';
 
 -- name: mirror_to_host
--- Write the state of messages into the application's rows, in the application's terms. Locked rows are skipped; the next hourly
--- run updates them (mirrored_status differs from status). A deleted row needs no update. If the application has cancelled a row,
--- it stays unchanged, even if the message was sent.
+-- Write the state of messages into the application's rows, in its terms. Locked rows are skipped; the next hourly run updates
+-- them (mirrored_status differs from status). Deleted rows need no update. Rows that the application has cancelled stay
+-- unchanged, even if the message was sent.
 WITH message AS (
     SELECT message_id, host_log_id, status, attempts, finished_at, error_code, error_detail
     FROM batch.outbox

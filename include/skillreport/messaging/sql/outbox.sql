@@ -46,12 +46,11 @@ WHERE
 ORDER BY message.tenant_id, message.channel;
 
 -- name: claim
--- Claim due messages. If a message has a row of the application, its present state decides about the message. The claim is
--- committed before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed
--- row is no longer due. deferred_for: people have not confirmed that the batch goes on. message_stop: an
--- operator has stopped the tenant's messages. The lease uses the database's clock, because
--- those of the workers may differ. apart: one message for each destination that is not busy. A letter waits until its file is
--- written.
+-- Claim due messages. The present state of a message's row in the application decides about the message. The claim is committed
+-- before anything is sent. Two senders never get the same row: each skips locked rows, and a claimed row is not due.
+-- deferred_for: users have not yet approved that the paused batch resumes. message_stop: an operator has stopped the tenant's
+-- messages. The lease uses the database's clock, because workers' clocks may differ. apart: one message for each destination that
+-- is not busy. An e-mail waits until its file is written.
 WITH next_of_each AS (
     SELECT DISTINCT ON (destination) message_id
     FROM batch.outbox
@@ -91,7 +90,7 @@ shown AS (
     WHERE id = any(array(SELECT due.host_log_id FROM due))
 ),
 
--- Nobody withdraws these rows before the claim is committed. A row that somebody changes at this moment is skipped.
+-- The lock keeps these rows from being withdrawn before the claim is committed. Rows that are being changed are skipped.
 unchanged AS (
     SELECT id
     FROM batch.tenant_notification
@@ -135,7 +134,7 @@ judged AS (
     LEFT JOIN shown ON due.host_log_id = shown.id
     LEFT JOIN batch.letter_copy AS copy
         ON copy.tenant_id = %(tenant_id)s AND due.host_log_id = copy.notification_id
-    -- The copies have the letter's file.
+    -- A copy contains the file of its original.
     LEFT JOIN batch.letter_file AS file
         ON file.tenant_id = %(tenant_id)s AND coalesce(copy.letter_id, due.host_log_id) = file.notification_id
 ),
@@ -224,7 +223,7 @@ SET status = CASE WHEN attempts > 0 THEN 'retry' ELSE 'pending' END, lease_owner
 WHERE status = 'sending' AND lease_owner = %(owner)s AND message_id <> all(%(known)s);
 
 -- name: revive_doubted
--- A letter that was accepted and bounced later is not among them: it has the server's id.
+-- E-mails that were accepted and bounced later are left out: they have the server's id.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.attempts > 1 THEN 'retry' ELSE 'pending' END,
@@ -248,7 +247,7 @@ WHERE status IN ('pending', 'retry') AND error_code = 'switched_off' AND next_at
 
 -- name: postpone_switched_off
 -- Messages of a channel or a kind of reminder that the tenant has switched off: reminders and the application's messages.
--- Contract letters and other letters to its administrators are still sent.
+-- Contract letters and other e-mails to its administrators are still sent.
 UPDATE batch.outbox AS message
 SET
     next_attempt_at = %(now)s + interval '1 hour',
@@ -279,7 +278,7 @@ WHERE
     AND message.priority > 1 AND message.next_attempt_at < quiet.ends_at;
 
 -- name: park_crashed
--- Messages whose sender was lost may have arrived. Those of the channels with attempts may be repeated.
+-- Messages whose sender was lost may have arrived. Those of the channels in attempts may be repeated.
 UPDATE batch.outbox
 SET
     status = CASE
@@ -300,8 +299,8 @@ SET
     reported_by = null
 WHERE
     status = 'sending' AND lease_until < clock_timestamp()
-    -- mark_alive: this sender works, and the lease is over by a jump of the clock. It does not count after longest_jump, because
-    -- the server notices late that a computer has vanished.
+    -- mark_alive: a sender with this lock is running, and its lease has expired because a clock jumped. The lock does not count
+    -- after longest_jump, because the server notices late that a worker's host is gone.
     AND (
         lease_until < clock_timestamp() - %(longest_jump)s
         OR hashtext(lease_owner)::oid <> all(
@@ -328,7 +327,7 @@ SET
     error_code = result.error_code,
     error_class = result.error_class,
     error_detail = result.error_detail,
-    -- A contract letter was perhaps reported as waiting. Its failure is reported too.
+    -- A contract letter may have been reported as waiting. Its failure is reported too.
     reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
     finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END,
     -- A message that was parked as lost may have been held since.

@@ -1,6 +1,6 @@
 -- name: defer
--- The waiting messages of the transaction's tenants: those of some kinds, otherwise all but the contract letters. What a person
--- has decided about is sent.
+-- The waiting messages of the transaction's tenants: those of the given kinds, otherwise all except contract letters. Messages
+-- that a user has decided about are sent.
 UPDATE batch.outbox
 SET
     deferred_for = %(batch_id)s,

@@ -7,8 +7,8 @@ FROM batch.suppressed_address
 WHERE suppressed_until IS null OR suppressed_until > coalesce(%(now)s::timestamptz, now());
 
 -- name: record_bounce
--- If a letter was already sent when its address was suppressed, its bounce does not count again. An accepted letter resets the
--- count of bounces, unless it is the letter that bounced. An unsubscription stays beside the bounces.
+-- If an e-mail was already sent when its address was suppressed, its bounce does not count again. An accepted e-mail resets the
+-- count of bounces, unless this e-mail bounced. An unsubscription stays beside the bounces.
 INSERT INTO batch.suppressed_address AS known (
     tenant_id, address, error_code, reason, bounces, suppressed_at, suppressed_until
 )
@@ -46,7 +46,7 @@ WHERE
     AND (known.suppressed_until <= %(now)s OR known.bounced_until <= %(now)s) AND known.accepted_message_id IS null;
 
 -- name: forget_ended
--- The accepted letter has not bounced, so the count of bounces ends. An unsubscription stays.
+-- The accepted e-mail has not bounced, so the count of bounces ends. An unsubscription stays.
 WITH ended AS (
     DELETE FROM batch.suppressed_address
     WHERE accepted_at < %(accepted_before)s AND reason = 'bounce'

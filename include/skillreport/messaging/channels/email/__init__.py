@@ -56,8 +56,8 @@ class _Email(Channel):
         )
 
     def limit(self, config: EmailConfig, tenant_id: str) -> Limit:
-        # Any tenant can enter another's login, so a tenant's own server has its own limit. The table of limits contains nothing of a
-        # tenant, so this server has no name.
+        # Any tenant can enter another's login, so a tenant's own server has its own limit. The table of limits contains no tenant data, so
+        # the label does not name the server.
         server = f"メールサーバー {config.host}:{config.port}"
         owner = tenant_id if config.is_tenants else ""
         return Limit(

@@ -17,26 +17,26 @@ from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
 # RFC 5321: the server closes the connection.
 CLOSING = 421
 
-# RFC 2034's place of the enhanced code is the beginning. qmail and its kin write it last.
+# RFC 2034 puts the enhanced code at the beginning. qmail and similar servers write it last.
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _LAST_ENHANCED = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\b[^()]*\)\s*$")
 # The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
 _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
-# Characters of an answer that are looked at. A tenant's own server may answer anything.
+# Characters of an answer that are read. A tenant's own server may answer anything.
 _LONGEST_ANSWER = 2_000
 # A reply may quote addresses. Their text must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 _NUMBER = re.compile(r"\d+")
-# The words of another server about this recipient (Exim's callout, Postfix's "said:"), or of Exchange about a group that takes mails from
-# inside only. They do not say what this server thinks of the installation.
+# Another server's text about this recipient (Exim's callout, Postfix's "said:"), or Exchange's about a group that accepts only internal
+# mail. It says nothing about the installation.
 _PASSED_ON = re.compile(r"callout|\bsaid:|response to rcpt|resolver\.rst", re.IGNORECASE)
 # Answers of a server that is out of order itself (RFC 3463, 4.3; RFC 5321, 451 and 452).
 _OUT_OF_ORDER = "4.3"
 _LOCAL_ERRORS = frozenset({451, 452})
-# The login, although the answer is to the recipient or the letter.
+# This code is about the login, although it answers the recipient or the e-mail.
 _NO_PASSWORDS = "basic_auth_off"
 
-# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
+# The e-mail is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
 _TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
 
 # UnicodeError: the host name cannot be encoded for a resolver.
@@ -53,7 +53,7 @@ FAILURES = (
 
 
 def not_sent(error: Exception) -> SendResult:
-    """The result of a failure before the letter was sent. Only an answer about the recipient or the letter is one to the message."""
+    """The result of a failure before the e-mail was sent. Only an answer about the recipient or the e-mail has ``is_answer``."""
     match error:
         case aiosmtplib.SMTPRecipientRefused():
             return _refused_letter(error)
@@ -62,13 +62,13 @@ def not_sent(error: Exception) -> SendResult:
         case LetterTooLargeError():
             return failed(EMAIL, "5.3.4")
         case aiosmtplib.SMTPSenderRefused() if _code(error) in _TOO_LARGE:
-            # The server knows the letter's size.
+            # The server knows the e-mail's size.
             return failed(EMAIL, _code(error), _shown(error))
     return replace(_never_reached(error), is_answer=False)
 
 
 def perhaps_sent(error: Exception) -> SendResult:
-    """The result of a failure while the letter was sent. After a refusal it has not arrived; without an answer it may have arrived."""
+    """The result of a failure while the e-mail was sent. After a refusal it has not arrived; without an answer it may have arrived."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return _refused_letter(error)
     code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
@@ -76,24 +76,24 @@ def perhaps_sent(error: Exception) -> SendResult:
 
 
 def is_too_large(result: SendResult) -> bool:
-    """Whether the letter is larger than a limit."""
+    """True if the e-mail is larger than a limit."""
     return result.error is not None and result.error.code in _TOO_LARGE
 
 
 def is_for_rate(error: aiosmtplib.SMTPResponseException) -> bool:
-    """Whether the server refuses because of a limit of its own."""
+    """True if the server refuses because of its own limit."""
     return failed(EMAIL, _code(error)).is_refused_for_rate
 
 
 def is_refused_login(error: Exception) -> bool:
-    """Whether the server refuses the login for good."""
+    """True if the server refuses the login permanently."""
     return (
         isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code >= 500 and not is_for_rate(error)
     )
 
 
 def _never_reached(error: Exception) -> SendResult:
-    """The result of a failure of the connection, the login or the sender: the server has seen neither recipient nor letter."""
+    """The result of a failure of the connection, the login or the sender: the server has seen neither recipient nor e-mail."""
     match error:
         case RefusedAddressError():
             return failed(EMAIL, "refused_address", str(error))
@@ -109,7 +109,7 @@ def _never_reached(error: Exception) -> SendResult:
             if EMAIL.errors[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD):
                 # The server refuses the installation.
                 code = "5.7"
-            # Not a server for mail, or none at present.
+            # Not a mail server, or none at present.
             return failed(EMAIL, "connection_refused" if code == "unknown" else code, _shown(error))
         case ConnectionError() | TimeoutError():
             return failed(EMAIL, "connection_refused", type(error).__name__)
@@ -121,11 +121,11 @@ def _never_reached(error: Exception) -> SendResult:
 
 
 def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
-    """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
+    """The refusal of one recipient or e-mail. A refusal by policy (5.7) is about this e-mail only: the channel stays open."""
     code = _code(error)
     result = failed(EMAIL, "policy" if code == "5.7" else code, _shown(error))
     by_text = result.error is not None and result.error.text
-    # A text that the table knows needs no comparison with those of other recipients.
+    # A text that the table lists is not compared with other recipients' answers.
     is_known = by_text is not None and by_text and by_text.search(error.message[:_LONGEST_ANSWER])
     text = "" if is_known else _NUMBER.sub("#", _without_addresses(error))
     return replace(result, text=text, is_answer=code not in (_OUT_OF_ORDER, _NO_PASSWORDS))
@@ -140,7 +140,7 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     text = _without_addresses(error)
     reply, enhanced = str(error.code), _enhanced(error)
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
-    # Other servers behind this one answer to the letter. The login has codes of its own.
+    # Servers behind this one may answer to the e-mail. The login has its own codes.
     is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
     is_ours = is_ours and not _PASSED_ON.search(text)
     by_text = (

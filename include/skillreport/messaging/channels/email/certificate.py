@@ -1,4 +1,4 @@
-"""The certificate of a mail server that the client refuses: its subject and its end, for the person who has to replace it."""
+"""A mail server's certificate that the client rejects: its subject and its end, for the operator who must replace it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from include.skillreport.core.execution.business_date import JAPAN
 
 
 class CertificateRefusedError(BatchError):
-    """The server's certificate cannot be verified: it has expired, has another name, or nobody vouches for it.
+    """The server's certificate cannot be verified: it has expired, has another name, or has no trusted issuer.
 
-    The text has OpenSSL's reason and, if they are known, the subject and the end of the certificate.
+    The text contains OpenSSL's reason and, if known, the subject and the end of the certificate.
     """
 
 
 def verification_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """The failed verification behind an error of a connection; None: the error is another one."""
+    """The failed verification behind an error of a connection; None: another error."""
     for each in (error, error.__cause__):
         if isinstance(each, ssl.SSLCertVerificationError):
             return each

@@ -55,15 +55,15 @@ _LOGIN_REFUSED = 535
 # The answers to the installation's own address that are about the installation. Its mailbox need not exist.
 _ABOUT_SENDER = frozenset({ErrorClass.ACCESS, ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
 
-# The timeout for the answer to a letter is this many times longer than for other answers. Together with the timeouts (30 seconds) of the
-# commands before, it is below the limit of one send (``sender.SEND_LIMIT``), unless each command is slow.
+# The timeout for the answer to an e-mail is this many times longer than for other answers. With the timeouts (30 seconds) of earlier
+# commands it is below ``sender.SEND_LIMIT``, unless each command is slow.
 _DATA_PATIENCE = 2
 
 
 class Client(ChannelClient):
-    """A letter is the e-mail of a message. Connections are reused until ``aclose``; the caller limits their number.
+    """Sends a message as an e-mail (``Letter``). Connections are reused until ``aclose``; the caller limits their number.
 
-    Until a connection has logged in, all letters wait for the first one, and share its failure: a wrong password is tried once.
+    Until the first connection has logged in, all e-mails wait for it and share its failure, so a wrong password is tried once.
     """
 
     # Seconds for each answer of the server.
@@ -90,7 +90,7 @@ class Client(ChannelClient):
     async def send(self, message: Message) -> SendResult:
         """The provider's message id is the Message-ID, which is the same for every attempt.
 
-        A letter that is too large is sent without its file.
+        An e-mail that is too large is sent without its file.
         """
         if (refusal := self.check(message)) is not None:
             return refusal
@@ -103,7 +103,7 @@ class Client(ChannelClient):
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
-        """Logs in, and asks the server to accept a letter from the sender to the sender. Only the syntax of destinations is checked."""
+        """Logs in, and asks the server to accept an e-mail from the sender to the sender. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         try:
@@ -133,7 +133,7 @@ class Client(ChannelClient):
         except aiosmtplib.SMTPRecipientRefused as error:
             result = not_sent(error)
             if result.error is not None and result.error.code == "policy":
-                # To its own sender the server has no other reason.
+                # For its own sender the server has no other reason.
                 result = failed(EMAIL, "5.7", result.detail)
             return result if result.error and result.error.error_class in _ABOUT_SENDER else None
         self._idle.append(server)
@@ -153,15 +153,14 @@ class Client(ChannelClient):
             server = await self._addressed(letter)
         except FAILURES as error:
             result = not_sent(error)
-            # A server that refuses a new connection or its login leaves the others open.
+            # A server that refuses a new connection or its login leaves other connections open.
             is_new = isinstance(error, aiosmtplib.SMTPConnectError | aiosmtplib.SMTPAuthenticationError)
             if result.is_refused_for_rate and not is_new:
                 self._close_idle()
             return result
         try:
             async with self._step(server):
-                # A server may delay its answer instead of refusing a letter. After a timeout it would be unknown whether the letter
-                # arrived.
+                # A server may delay its answer instead of refusing an e-mail. After a timeout it would be unknown whether it arrived.
                 await server.data(letter.content, timeout=_DATA_PATIENCE * self.timeout)
         except FAILURES as error:
             result = perhaps_sent(error)
@@ -172,7 +171,7 @@ class Client(ChannelClient):
         return SendResult(Outcome.SENT, provider_message_id=letter.message_id)
 
     def _close_idle(self) -> None:
-        """A server that refuses for its rate counts idle connections too. Closes without QUIT, whose answer could take long."""
+        """Close the idle connections, which count for the server's limit, too. Sends no QUIT, because its answer could take long."""
         while self._idle:
             self._idle.pop().close()
 
@@ -190,7 +189,7 @@ class Client(ChannelClient):
         return None
 
     async def _addressed(self, letter: Letter) -> aiosmtplib.SMTP:
-        """A connection on which the server has accepted sender and recipient. The letter is not sent yet."""
+        """A connection on which the server has accepted sender and recipient. The e-mail is not sent yet."""
         while self._idle:
             # The server may have closed an idle connection, with or without a 421.
             try:
@@ -220,9 +219,9 @@ class Client(ChannelClient):
         return server
 
     async def _declared_size(self, server: aiosmtplib.SMTP, letter: Letter) -> list[str]:
-        """The option that tells the server the letter's size, so that it refuses the letter before it is transmitted (RFC 1870).
+        """The option with the e-mail's size, so that the server refuses a large e-mail before it is transmitted (RFC 1870).
 
-        :raises LetterTooLargeError: the letter is larger than the limit that the server states. The connection stays open.
+        :raises LetterTooLargeError: the e-mail is larger than the limit that the server states. The connection stays open.
         """
         async with self._step(server):
             if server.is_ehlo_or_helo_needed:
@@ -308,7 +307,7 @@ class Client(ChannelClient):
             raise CertificateRefusedError(await self._certificate_problem(problem)) from None
 
     async def _certificate_problem(self, problem: ssl.SSLCertVerificationError) -> str:
-        """Why the certificate was refused, with its subject and its end: from another connection, which sends nothing secret."""
+        """Why the certificate was refused, with its subject and end, from another connection that sends nothing secret."""
         # The text and the subject may name a host. Operators of all tenants see the reason for which a server is closed.
         is_shared = not self._config.is_tenants
         reason = problem.verify_message if is_shared else f"OpenSSL {problem.verify_code}"
@@ -333,7 +332,7 @@ class Client(ChannelClient):
             sock=connection,
             timeout=self.timeout,
             use_tls=config.security == "tls",
-            # Decide by the setting, not by the server's offer: an attacker between client and server could remove STARTTLS from the offer.
+            # The setting decides, not the server's offer: an attacker in between could remove STARTTLS from the offer.
             start_tls=config.security == "starttls",
             **options,
         )
@@ -365,7 +364,7 @@ class _Server(aiosmtplib.SMTP):
         """Send the token on a line of its own. In the command it is longer than many servers read (RFC 4954, section 4: 512 octets)."""
         await self._ehlo_or_helo_if_needed()
         response = await self.execute_command(b"AUTH", b"XOAUTH2")
-        # The server asks for the token, and explains a refusal with a second challenge, to which the answer is empty.
+        # The server asks for the token, and explains a refusal in a second challenge, which gets an empty answer.
         for answer in (auth_xoauth2_encode(username, access_token), b""):
             if response.code == aiosmtplib.SMTPStatus.auth_continue:
                 response = await self.execute_command(answer)
@@ -381,5 +380,5 @@ class _Server(aiosmtplib.SMTP):
 
 
 def _is_lasting(failure: Exception) -> bool:
-    """Whether the same login would fail again in this run."""
+    """True if the same login would fail again in this run."""
     return is_refused_login(failure) or isinstance(failure, CertificateRefusedError)

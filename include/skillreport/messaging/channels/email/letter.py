@@ -1,4 +1,4 @@
-"""The e-mail of a message, and the syntax of e-mail addresses. Pure, except for the date of a letter."""
+"""The e-mail of a message, and the syntax of e-mail addresses. Pure, except for the date of an e-mail."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _SENDER_EXAMPLE = "通知 <no-reply@example.jp>"
 # Both are linear, because tenants write senders: a part before a character never matches that character.
 _SEVERAL_ADDRESSES = re.compile(r"@[^@\s,;、]*[\s,;、][^@]*@")
 _ADDRESS_IN_NAME = re.compile("<[^<>@]*@[^<>]*>")
-# A line has at most 998 octets (RFC 5322), and a character of an international letter up to 4.
+# A line has at most 998 octets (RFC 5322), and a character of an international e-mail up to 4.
 _LONGEST_DISPLAY_NAME = 200
 # Characters. Python's time to fold a header grows with the square of its length.
 _LONGEST_SUBJECT = 500
 
 
 class LetterTooLargeError(BatchError):
-    """The letter is larger than the mail server's limit (RFC 1870)."""
+    """The e-mail is larger than the mail server's limit (RFC 1870)."""
 
 
 class Smtputf8MissingError(BatchError):
@@ -65,13 +65,13 @@ class Address:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only a server with SMTPUTF8 accepts it."""
+        """True if only a server with SMTPUTF8 accepts it."""
         return not self.text.isascii()
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter and its envelope. ``content`` has the headers in UTF-8 if the recipient needs SMTPUTF8, otherwise in ASCII.
+    """An e-mail and its envelope. ``content`` has the headers in UTF-8 if the recipient needs SMTPUTF8, otherwise in ASCII.
 
     ``has_file``: it contains a file, and may be sent without it.
     """
@@ -84,9 +84,9 @@ class Letter:
 
 
 def letter_of(message: Message, config: EmailConfig) -> Letter:
-    """The letter of a message with a valid address. Its Message-ID is the same for every attempt.
+    """The e-mail of a message with a valid address. Its Message-ID is the same for every attempt.
 
-    A message ends with its file's text and its signature. The file is attached if its content has been read.
+    It ends with the file's text and the message's signature. The file is attached if its content has been read.
     """
     display_name, sender = sender_of(config)
     recipient = address_of(message.destination)
@@ -101,7 +101,7 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     if cc := _named(message, "cc", recipient):
         letter["Cc"] = ", ".join(cc)
     letter["Subject"] = _shortened(one_line(message.subject))
-    # RFC 3834: automatic replies, such as those about an absence, are not sent to this letter.
+    # RFC 3834: this prevents automatic replies, such as those about an absence.
     letter["Auto-Submitted"] = "auto-generated"
     if reply_to := address_of(config.reply_to):
         letter["Reply-To"] = reply_to.text
@@ -133,7 +133,7 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
 
 
 def _named(message: Message, header: str, recipient: Address) -> list[str]:
-    """The addresses of a header that names all recipients. An ASCII letter cannot name an international address."""
+    """The addresses of a header that names all recipients. An ASCII e-mail cannot name an international address."""
     found = [address_of(address) for kind, address in message.recipients if kind == header]
     return [each.text for each in found if each and each.needs_smtputf8 <= recipient.needs_smtputf8]
 
@@ -210,12 +210,12 @@ def address_of(text: str) -> Address | None:
 
 
 def is_address(text: str) -> bool:
-    """Whether the text has the syntax of an e-mail address without display name, internationalised or not."""
+    """True if the text has the syntax of an e-mail address without display name, internationalised or not."""
     return address_of(text) is not None
 
 
 def is_ascii_address(text: str) -> bool:
-    """Whether the text is an address that every server accepts. Its domain may be internationalised."""
+    """True if the text is an address that every server accepts. Its domain may be internationalised."""
     address = address_of(text)
     return address is not None and not address.needs_smtputf8
 
@@ -230,7 +230,7 @@ def _shortened(subject: str) -> str:
 
 
 def _is_international(local_part: str) -> bool:
-    # Half a surrogate pair is not printable, so that the text can be encoded.
+    # A surrogate is not printable, so a printable text can be encoded.
     return (
         _INTERNATIONAL_LOCAL_PART.fullmatch(local_part) is not None
         and local_part.isprintable()

@@ -20,7 +20,7 @@ _HIGH_VOLUME = "smtp-hve.office365.com"
 
 
 def password_will_stop(config: EmailConfig) -> bool:
-    """Whether the server will refuse the password of this login."""
+    """True if the server will refuse the password of this login."""
     host = config.host.lower()
     is_exchange = host.endswith(_EXCHANGE_ONLINE) and host != _HIGH_VOLUME
     return is_exchange and bool(config.login) and config.oauth is None
@@ -60,7 +60,7 @@ class TokenSource(AccessToken):
             result = unanswered(EMAIL, error)
             if result.error and result.error.code == "refused_address":
                 raise TokenFailedError(result) from None
-            # Only the request for a token may have arrived. The letter has not been sent.
+            # Only the request for a token may have arrived. The e-mail has not been sent.
             raise _unreachable(type(error).__name__) from None
         token = answer.fields.get("access_token")
         if self._config.mask and isinstance(token, str):

@@ -50,7 +50,7 @@ def _parts_of(page: str) -> _Parts:
     tags = list(_tags(page))
     last_ends = {name: start for name, start, _ in tags if name.startswith("/")}
     attributes, styles, content = "", list[str](), list[str]()
-    # Where the content goes on, and the begin of an open style; None: the page is in its head, or in no style.
+    # Where the content continues, and where an open style begins; None: the page is in its head, or in no style.
     shown: int | None = 0
     style: int | None = None
     for name, start, end in tags:

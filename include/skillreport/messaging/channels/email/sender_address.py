@@ -1,7 +1,7 @@
-"""The sender of a letter: how its text is split into display name and address, and how both are written into the header ``From``.
+"""The sender of an e-mail: splits its text into display name and address, and writes both into the header ``From``.
 
-The standard library's ``parseaddr`` is not used. Pythons since the security releases of 2024 refuse a display name with a comma or a colon;
-older ones return a part of it. ``skill_batch.notifiers.mail_addresses`` has the same rule for alerts, because it must not import
+The standard library's ``parseaddr`` is not used. Python versions since the security releases of 2024 refuse a display name with a comma or
+a colon; older ones return a part of it. ``skill_batch.notifiers.mail_addresses`` has the same rule for alerts, because it must not import
 ``include``. A test compares both.
 """
 
@@ -23,8 +23,8 @@ _LONGEST_ENCODED_LINE = 76
 def split_sender(text: str) -> tuple[str, str]:
     """The display name and the address of a sender, neither of them checked.
 
-    The last ``<…>`` is the address if the text ends with it; otherwise the whole text is the address, and there is no name. Quotation marks
-    around the whole name are removed.
+    The last ``<…>`` is the address if the text ends with it; otherwise the entire text is the address, and there is no name. Quotation
+    marks around the entire name are removed.
     """
     if "<" not in text or not text.endswith(">"):
         return "", text
@@ -44,11 +44,11 @@ def address_with_name(name: str, address: str) -> Address:
 class AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
     """A header with addresses, one on each line.
 
-    A line is not folded: Pythons before the releases of September 2024 lose the quotation marks of a name when they fold it.
+    A line is not folded: Python versions before the releases of September 2024 lose the quotation marks of a name when they fold it.
     """
 
     def fold(self, *, policy: Policy) -> str:
-        """The header. A name beyond ASCII is encoded by RFC 2047, unless the letter is international (RFC 6532)."""
+        """The header. A name beyond ASCII is encoded by RFC 2047, unless the e-mail is international (RFC 6532)."""
         is_international = isinstance(policy, EmailPolicy) and policy.utf8
         shown = [
             str(address) if is_international or address.display_name.isascii() else _encoded(address, policy)

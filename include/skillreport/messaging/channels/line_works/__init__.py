@@ -18,7 +18,7 @@ from include.skillreport.messaging.throttle import Limit
 # Characters.
 LONGEST_TEXT = 2_000
 
-# LINE WORKS asks those who send for more than 30 minutes to stay below half of its limit.
+# LINE WORKS asks clients that send for more than 30 minutes to stay below half of its limit.
 _SUSTAINED_SECONDS = 30 * 60
 
 # In a text, <m userId="all"> calls everybody in the talk room. The rest of a mention may be the next value. Without backtracking (*+),

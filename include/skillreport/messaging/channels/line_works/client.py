@@ -38,14 +38,14 @@ from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 _ASSERTION_LIFETIME = timedelta(hours=1)
 # LINE WORKS makes keys of 2,048 bits. The time to check a key and to sign with it grows with the third power of its bits.
 _MOST_KEY_BITS = 4_096
-# Characters of such a key in PEM are fewer.
+# Characters. Such a key in PEM is shorter.
 _LONGEST_KEY = 4_000
 # No plan allows so many messages per minute: such a header is wrong.
 _HIGHEST_LIMIT = 100_000
 
 
 class Client(ChannelClient):
-    """A client that reuses its access token as long as the answer with the token says."""
+    """Reuses its access token for the lifetime that LINE WORKS states."""
 
     def __init__(
         self, config: LineWorksConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
@@ -142,7 +142,7 @@ class ServiceAccountToken(AccessToken):
     @override
     async def _fetch(self) -> Answer:
         form = {
-            # In a thread: meanwhile, the other tenants' lanes go on.
+            # In a thread, so that the other tenants' lanes continue.
             "assertion": await asyncio.to_thread(self._assertion),
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "client_id": self._config.client_id,
@@ -160,7 +160,7 @@ class ServiceAccountToken(AccessToken):
 
     @override
     def _is_rejected(self, answer: Answer) -> bool:
-        # LINE WORKS' table of errors says 401, and its own samples wait for 403 (lineworks/works-api-code-samples). Without this code, 403
+        # LINE WORKS' table of errors says 401, and its own samples expect 403 (lineworks/works-api-code-samples). Without this code, 403
         # means that the bot may not send to the recipient.
         return super()._is_rejected(answer) or (
             answer.status == 403 and answer.fields.get("code") == "UNAUTHORIZED"
@@ -169,7 +169,7 @@ class ServiceAccountToken(AccessToken):
     @override
     def _refusal(self, answer: Answer) -> TokenFailedError:
         if answer.status >= 500:
-            # Unlike after such an answer to a message, nothing is in doubt.
+            # Unlike such an answer to a message, this is not ambiguous.
             return TokenFailedError(failed(LINE_WORKS, "http_503", f"token: HTTP {answer.status}"))
         if answer.status == 429:
             return TokenFailedError(_meaning(answer))
@@ -194,7 +194,7 @@ def _signing_key(pem: str) -> RSAPrivateKey:
     """The key in a PEM, which a tenant has entered. :raises ValueError: it is not valid, or would take long to use."""
     if len(pem) > _LONGEST_KEY:
         raise ValueError("too long")
-    # The check of a key tests its primes, so their size is looked at before.
+    # The check of a key tests its primes, so their size is checked first.
     key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(key, RSAPrivateKey):
         raise TypeError("another algorithm")
@@ -212,7 +212,7 @@ def _meaning(answer: Answer, code: object = None) -> SendResult:
 def _wait(answer: Answer, now: datetime) -> timedelta | None:
     """The wait that a refusal for a limit states.
 
-    The limits are per minute, but for the quota of the day, which resets at 0:00 in Japan. LINE WORKS publishes no code for the quota, so a
+    The limits are per minute, except for the daily quota, which resets at 0:00 in Japan. LINE WORKS publishes no code for the quota, so a
     wait of more than an hour counts as one.
     """
     stated = retry_after(answer.headers, "rateLimit-reset", longest=timedelta(days=1))

@@ -10,7 +10,7 @@ from typing import Any
 LONGEST_TEXT = 40_000
 MOST_BLOCKS = 50
 LONGEST_SECTION = 3_000
-# Slack refuses blocks of about 13,200 characters in all, with what is around the texts. It documents no number; this one was measured
+# Slack refuses blocks of about 13,200 characters in all, including the JSON around the texts. It documents no number; this one was measured
 # (slackapi/bolt-js, issues 2509 and 2867).
 LONGEST_BLOCKS = 12_000
 _LONGEST_HEADER = 150
@@ -21,7 +21,7 @@ _LOOKALIKES = {"*": "\u2217", "_": "\uff3f", "~": "\u223c", "`": "\u02cb", ">": 
 
 
 def fit(blocks: Sequence[Any]) -> bool:
-    """Whether Slack takes these blocks in one message."""
+    """True if Slack accepts these blocks in one message."""
     return len(blocks) <= MOST_BLOCKS and len(json.dumps(blocks, ensure_ascii=False)) <= LONGEST_BLOCKS
 
 

@@ -187,12 +187,12 @@ async def call_web_api(
 
 
 def is_success(answer: Answer) -> bool:
-    """Whether the Web API reports success in its answer."""
+    """True if the Web API reports success in its answer."""
     return answer.status == 200 and answer.fields.get("ok") is True
 
 
 def is_token(text: str) -> bool:
-    """Whether a header can contain the text as a token."""
+    """True if a header can contain the text as a token."""
     return _TOKEN.fullmatch(text) is not None
 
 

@@ -1,8 +1,8 @@
 """Microsoft Teams: an Adaptive Card to a Workflows (Power Automate) webhook. Microsoft Graph has the directory.
 
 ``auth_config`` has ``webhook_url``; it may also be the endpoint_url. The application's own row has the key ``teams_connector``. Its
-``title`` and ``theme_color`` have no effect. Without a usable row, the webhook comes from the setting TEAMS_WEBHOOK_URL, or else from the
-newest notification setting that has one. For the directory, ``auth_config`` has ``tenant_id``, ``client_id`` and ``client_secret`` of an
+``title`` and ``theme_color`` have no effect. Without a usable row, the webhook comes from the setting TEAMS_WEBHOOK_URL, otherwise from the
+newest notification setting with one. For the directory, ``auth_config`` has ``tenant_id``, ``client_id`` and ``client_secret`` of an
 application in Microsoft Entra ID, and ``connection_config`` has ``graph_auth_url`` and ``graph_base_url`` (only for stand-ins).
 """
 
@@ -111,7 +111,7 @@ def encoded(value: object) -> str:
 
 
 def is_small_enough(attachment: Mapping[str, Any]) -> bool:
-    """Whether Teams accepts the message that the flow posts. The answer to the request does not say it."""
+    """True if Teams accepts the message that the flow posts. The answer to the request does not say so."""
     return len(encoded({"cards": encoded([attachment])}).encode()) <= SIZE_LIMIT - _OWN_PROPERTIES
 
 

@@ -1,4 +1,4 @@
-"""Microsoft Teams' people and channels: Microsoft Graph, with an application's own credentials."""
+"""Microsoft Teams' users and channels, from Microsoft Graph with an application's own credentials."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SET
 WHERE message_id = %(message_id)s AND channel = 'email' AND status IN ('sent', 'retry', 'ambiguous');
 
 -- name: record_passed_on
--- The first failure of somebody behind the address is recorded. The message stays sent.
+-- Records the first failure of a recipient behind the address. The message stays sent.
 UPDATE batch.outbox
 SET error_code = %(error_code)s, error_class = %(error_class)s, error_detail = %(error_detail)s, reported_by = null
 WHERE message_id = %(message_id)s AND channel = 'email' AND status = 'sent' AND error_code IS null;
