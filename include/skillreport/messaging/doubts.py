@@ -204,7 +204,7 @@ def forget_refusals(connection: psycopg.Connection, throttles: Iterable[Throttle
 
 
 def doubted_seconds(connection: psycopg.Connection, throttle: Throttle, answer: str) -> float:
-    """The seconds since the server first gave this answer. Runs in the caller's transaction."""
+    """The seconds since the server first gave this answer; 0 if no refusal with it is stored."""
     stored, now = _SQL.row(connection, "load_refusals", limit_key=throttle.limit.key)
     return float(now - min((row["at"] for row in stored if row["answer"] == answer), default=now))
 
