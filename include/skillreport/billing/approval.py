@@ -1,5 +1,5 @@
-"""The rules for holding an invoice: it differs too much from the previous month's or from the base fee, it has large one-off lines, or too
-many rows name no person. Pure.
+"""The rules for holding an invoice: it differs too much from the previous month's or from the base fee, it has large or waiting one-off
+lines, or too many rows name no user. Pure.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _NAMED_LINES = 5
 class PreviousTotal:
     """The tenant's invoice for the previous month, less its credit notes, for ``billed_days`` of its ``month_days``.
 
-    ``amount`` is with tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``. ``yen_per_unit`` is the rate of
-    a foreign invoice.
+    ``amount`` includes tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``. ``yen_per_unit`` is a foreign
+    invoice's rate.
     """
 
     amount: Decimal
@@ -38,9 +38,9 @@ class PreviousTotal:
 
 @dataclass(frozen=True)
 class UnplacedRows:
-    """The host's rows of a tenant's month for which no person was found, and the number of all rows.
+    """The host's rows of a tenant's month for which no user was found, and the number of all rows.
 
-    ``events`` are of the whole month. ``accounts`` are those of the day with the most of them.
+    ``events`` are those of the entire month. ``accounts`` are those of the day with the most of them.
     """
 
     events: int
@@ -51,9 +51,9 @@ class UnplacedRows:
 
 @dataclass(frozen=True)
 class OneOffLine:
-    """A one-off line that a person has entered, with its rounded ``amount`` in the invoice's currency.
+    """A one-off line that a user entered, with its rounded ``amount`` in the invoice's currency.
 
-    ``waits``: only somebody else than ``entered_by`` may approve it.
+    ``waits``: only a user other than ``entered_by`` may approve it.
     """
 
     charged_on: date
@@ -78,8 +78,8 @@ def change_reason(
 ) -> str | None:
     """Why the invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the previous month's.
 
-    One-off lines are not compared; ``one_off_reason`` limits them. A tenant's first invoice is not compared. If the previous
-    month was billed for some of its days only, such as a new customer's first month, its equivalent of a whole month is compared.
+    One-off lines are not compared, because ``one_off_reason`` limits them. A tenant's first invoice is not compared. If only some days of
+    the previous month were billed, for example a new customer's, its equivalent of an entire month is compared.
     """
     if previous is None:
         return None
@@ -111,7 +111,7 @@ def yen_reason(
     previous: PreviousTotal | None,
     percent: Decimal,
 ) -> str | None:
-    """Why a foreign invoice needs an approval, or None: in yen ``recurring`` differs by more than ``percent`` from the previous month's.
+    """Why a foreign invoice needs an approval, or None: ``recurring`` in yen differs by more than ``percent`` from the previous month's.
 
     As ``change_reason``, each month at its own rate.
     """
@@ -135,7 +135,7 @@ def yen_reason(
 def one_off_reason(
     lines: Sequence[OneOffLine], recurring: Decimal, currency: str, percent: Decimal
 ) -> str | None:
-    """Why the one-off lines that nobody has approved need an approval, or None: their sum is above ``percent`` of ``recurring``.
+    """Why unapproved one-off lines need an approval, or None: their sum is above ``percent`` of ``recurring``.
 
     Charges and deductions are added without their signs, so that a mistake and its correction do not hide each other.
     """
@@ -177,13 +177,13 @@ def first_invoice_reason(
 
 
 def _change(change: Fraction) -> str:
-    """The change in percent with one decimal, rounded away from 0: a change beyond the limit is never shown as the limit."""
+    """The change in percent with one decimal, rounded away from 0, so that a change beyond the limit never looks like the limit."""
     tenths = math.ceil(abs(change) * 10)
     return f"{'-' if change < 0 else '+'}{tenths // 10:,}.{tenths % 10} %"
 
 
 def unplaced_reason(unplaced: UnplacedRows, settings: IdentitySettings) -> str | None:
-    """Why the number of users needs an approval, or None. Events and accounts each have the thresholds of the settings."""
+    """Why the number of users needs an approval, or None. The thresholds of the settings apply to events and accounts separately."""
     counts = (
         ("利用者を特定できない操作", "読み取り", unplaced.events, unplaced.read_events),
         ("従業員のないアカウント", "アカウント", unplaced.accounts, unplaced.read_accounts),

@@ -1,4 +1,4 @@
-"""The folder of the object store into which the accountant puts or uploads the bank's files, and the folder in which they are kept."""
+"""The object store's folder for the bank files that the accountant copies or uploads, and the folder for imported files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ IMPORTED = "bank-files/imported"
 
 _UNCHANGED = timedelta(minutes=1)
 
-# A clock may be ahead of another one, but not by more than this.
+# The maximum difference between two clocks.
 _CLOCKS_DIFFER = timedelta(hours=1)
 
-# A kept name has at most this many characters of the file's name, of four bytes at most: a file system takes 255 bytes.
+# A kept name has at most this many characters of the file's name, because they may have four bytes, and a file system allows 255 bytes.
 _LONGEST_NAME = 50
 
-# The ends of names that browsers and tools give to a file until it is complete.
+# The name endings that browsers and tools give to incomplete files.
 _UNFINISHED = (".part", ".tmp", ".crdownload")
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """The names in the folder: of files to read, of files that may still be growing, and of others with the reason (Japanese)."""
+    """The names in the folder: files to read, files that may still be growing, and others with the reason (Japanese)."""
 
     files: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class Incoming:
 
 
 def incoming(store: ObjectStore, now: datetime, complete: Collection[str] = ()) -> Incoming:
-    """What is in the folder, sorted by name. A file waits until it is unchanged for a minute before ``now`` (with time zone), unless
-    its name is among the ``complete`` ones.
+    """The content of the folder, sorted by name. A file waits until it is unchanged for a minute before ``now`` (with time zone), unless
+    its name is in ``complete``.
 
-    Hidden files and those that end with ``.part`` or ``.tmp`` are uploads that have not ended, and are not named.
+    Hidden files, lock files (``~$``) and unfinished uploads (``_UNFINISHED``) are omitted.
     """
     files, waiting, refused = [], [], {}
     for entry in store.entries(INCOMING):
@@ -66,10 +66,10 @@ def read(store: ObjectStore, name: str) -> bytes:
 
 
 def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) -> str:
-    """Move the file to the kept ones of the month of ``day``, the day on which it was recorded; returns the key.
+    """Move the file to the kept files of the month of ``day``, the day on which it was recorded. Returns the key.
 
-    Call this after the commit. A run that was killed between copy and removal calls it again with the same ``day``. A file of this name
-    with another content stays in the folder. Kept files are never deleted.
+    Call it after the commit. If a run is killed between copy and removal, call it again with the same ``day``. A file of this name with
+    another content remains in the folder. Kept files are never deleted.
 
     :raises NoSpaceError: the store is full. :raises OSError: for example, the store is not reachable.
     """
@@ -86,9 +86,10 @@ def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) 
 
 
 def uploaded_name(name: str, sha256: str) -> str:
-    """The name in the store of a file that was uploaded as ``name``. The same content has the same name, and another one never replaces it.
+    """The name in the store for a file that is uploaded as ``name``. It contains a part of the SHA-256, so that other content never
+    replaces the file.
 
-    :raises ParameterError: the file is a download that has not ended.
+    :raises ParameterError: the file is an unfinished download.
     """
     if name.lower().endswith(_UNFINISHED):
         raise ParameterError(
@@ -111,5 +112,5 @@ def _reason_against(entry: StoreEntry, now: datetime) -> str:
 
 
 def _safe(name: str) -> str:
-    """A name for the object store: letters of any script, digits, dots and hyphens; the end of a long one, so that its extension stays."""
+    """A name for the object store: letters of any script, digits, dots and hyphens. A long name keeps its end, and so its extension."""
     return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFKC", name))[-_LONGEST_NAME:]

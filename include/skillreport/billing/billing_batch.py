@@ -1,4 +1,4 @@
-"""The files of a run that issues documents: those of each tenant, and those of all tenants."""
+"""The files of a run that issues documents: each tenant's, and those of all tenants."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class BillingBatch(TenantBatch):
         self.billing = billing
 
     def image_options(self, request: Request) -> dict[str, Any]:
-        """The option ``images`` of a run that issues invoices: the issuer's logo and seal, checked and kept; empty if there are none.
+        """The option ``images`` of a run that issues invoices: the issuer's logo and seal, checked and kept. Empty without images.
 
-        :raises SettingsError: one cannot be used.
+        :raises SettingsError: an image cannot be used.
         """
         issuer = self.billing.terms.settings.issuer
         if request.values.get("dry_run") or not (issuer.logo or issuer.seal):
@@ -29,9 +29,9 @@ class BillingBatch(TenantBatch):
         return {"images": self.billing.keep_images(request.files)}
 
     def begin_billing(self, request: Request) -> None:
-        """Before a run issues the first invoices of a schema: continue the invoices from before it.
+        """Continue the numbers of earlier invoices before a run issues the first invoices of a schema.
 
-        :raises ParameterError: the settings permit no month that is not billed yet.
+        :raises ParameterError: the settings permit billing the month of an earlier invoice again.
         """
         terms = self.billing.terms
         if request.values.get("dry_run") or terms.samples:
@@ -48,7 +48,7 @@ class BillingBatch(TenantBatch):
         return self.billing.settle(work.connection, run.business_date, instructions, images)
 
     def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the documents of the tenant's month that have no file."""
+        """Write the missing documents of the tenant's month."""
         self.billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:

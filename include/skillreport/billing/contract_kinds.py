@@ -1,4 +1,4 @@
-"""What a contract consists of, beside the price list: the tables, their keys, and what needs a second person. Pure."""
+"""The parts of a contract, besides the price list: the tables, their keys, and the changes that need a second user. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from include.skillreport.core.execution.digest import one_line
 
 @dataclass(frozen=True)
 class ContractKind:
-    """The rows of one table in schema ``batch``. ``columns`` are what a person enters, without ``owner``.
+    """The rows of one table in schema ``batch``. ``columns`` are the entered columns, without ``owner``.
 
-    ``owner`` is the column that all rows of a list have in common. ``key`` are further columns: together they name a row.
-    ``is_dated``: a row holds from ``valid_from`` to ``valid_to`` (None: without end), and two rows of equal ``distinct`` columns must not
-    hold on the same day. ``title`` and the titles of the ``columns`` are for people.
+    All rows of a list have the same value in the column ``owner``. Together with the columns of ``key``, it identifies a row. ``is_dated``:
+    a row is valid from ``valid_from`` to ``valid_to`` (None: without end), and two rows with equal ``distinct`` columns must not be valid
+    on the same day. ``title`` and the titles of ``columns`` are for users.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ContractKind:
     distinct: Sequence[str] = ()
 
     def names(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        """Whether both rows are the same one."""
+        """True if both rows have the same key."""
         return all(_is_same(row[column], other[column]) for column in self.key)
 
 
@@ -125,7 +125,7 @@ KINDS: Mapping[str, ContractKind] = {
 }
 
 
-# What is printed on documents, by kind, beside the name.
+# The columns that documents show, by kind, besides the name.
 _PRINTED: Mapping[str, Sequence[str]] = {
     "profile": ("department", "postal_code", "address"),
     "discount": ("name",),
@@ -139,10 +139,10 @@ _LARGE_DISCOUNT = 30
 
 @dataclass(frozen=True)
 class ContractApproval:
-    """When a change of a contract waits for a second person. ``rate_tolerance_percent``: how much a rate may differ from the last one.
+    """The rules by which a contract change waits for a second user. ``rate_tolerance_percent``: the largest difference from a former rate.
 
-    ``text_approval``: which new texts on documents wait (``payment_words.text_waits``). ``discount_limit``: whole yen per month of a fixed
-    discount that one person may enter.
+    ``text_approval``: the new texts on documents that wait (``payment_words.text_waits``). ``discount_limit``: the largest fixed discount,
+    in whole yen per month, that one user may enter.
     """
 
     rate_tolerance_percent: Decimal
@@ -151,17 +151,17 @@ class ContractApproval:
 
     @classmethod
     def of(cls, settings: BillingSettings) -> ContractApproval:
-        """The terms by the settings of the installation."""
+        """The rules from the settings of the installation."""
         limit = settings.operation_limit or LEAST_LIMIT
         return cls(settings.rate_tolerance_percent, settings.text_approval, limit)
 
     def is_odd(self, yen_per_unit: Decimal, former: Sequence[Decimal]) -> bool:
-        """Whether a rate waits: it is the currency's first one, or too far from one of the former rates."""
+        """True if a rate waits: it is the currency's first one, or too far from a former rate."""
         tolerance = self.rate_tolerance_percent
         return not former or any(abs(yen_per_unit - each) * 100 > tolerance * each for each in former)
 
     def is_large(self, discount: Mapping[str, Any], percentages: Decimal) -> bool:
-        """Whether a discount waits: with the others of its days it is 30 % or more, or it is a large or a foreign amount."""
+        """True if a discount waits: with the others on its days it is 30 % or more, or it is a large or a foreign amount."""
         if discount["kind"] == "percentage":
             return percentages >= _LARGE_DISCOUNT
         is_yen = discount["currency"] == YEN
@@ -172,10 +172,10 @@ class ContractApproval:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A row as a person wants it. ``owner`` is the tenant's id, or the currency of a rate. ``reason`` says why.
+    """A row that a user wants. ``owner`` is the tenant's id, or the currency of a rate. ``reason`` says why.
 
-    ``is_end``: the row that ``values`` names ends on its ``valid_to``; if that is before its first day, it is removed. ``line``: its line
-    in a file, from 1. ``is_checked``: the person knows that the currency is not the tenant's.
+    ``is_end``: the row that ``values`` identifies ends on its ``valid_to``. If that is before its first day, it is removed. ``line``: its
+    line in a file, from 1. ``is_checked``: the user knows that the currency is not the tenant's.
     """
 
     kind: ContractKind
@@ -187,7 +187,7 @@ class Wanted:
     is_checked: bool = False
 
     def require_currency(self, currency: str) -> None:
-        """:raises BillingError: the row has another currency than the tenant, and nobody has said that this is meant."""
+        """Check the currency. :raises BillingError: it is not the tenant's, and the user did not confirm it."""
         given = self.values.get("currency")
         if self.kind in (DISCOUNT, COMMITMENT) and given not in (None, currency) and not self.is_checked:
             raise BillingError(
@@ -201,8 +201,8 @@ class Wanted:
 class RowChange:
     """A row before and after. None: there is no row.
 
-    ``former_rates``: of an exchange rate the yen of the last day before it, and before its month. ``percentages``: of a discount the sum of
-    its percentage and of the other discounts' on its days.
+    ``former_rates``: for an exchange rate, the last rate before its day, and the last one before its month. ``percentages``: for a
+    discount, the sum of its percentage and the other discounts' on its days.
     """
 
     kind: ContractKind
@@ -221,7 +221,7 @@ class RowChange:
 
     @property
     def amount(self) -> Decimal | None:
-        """What the change is about as a number: a discount's value, or a rate's yen. None: it is about texts."""
+        """The number that the change is about: a discount's value, or a rate's yen. None: it is about texts."""
         values = self.after or {}
         name = {DISCOUNT.name: "value", EXCHANGE_RATE.name: "yen_per_unit"}.get(self.kind.name, "")
         return Decimal(str(values[name])) if values.get(name) is not None else None
@@ -229,21 +229,21 @@ class RowChange:
 
 @dataclass(frozen=True)
 class BillingContact:
-    """The name on a tenant's documents and the addresses of its letters, including what the application says where nothing is entered."""
+    """The name on a tenant's documents, and the addresses of its e-mails. The application's values replace missing entries."""
 
     name: str
     addresses: frozenset[str]
 
     def missing_in(self, other: BillingContact) -> list[str]:
-        """The addresses that ``other`` does not have, in order. Capitals make no difference: providers deliver both to one mailbox."""
+        """The addresses that ``other`` does not have, in order, regardless of capitals: providers deliver both spellings to one mailbox."""
         known = {each.lower() for each in other.addresses}
         return sorted(each for each in self.addresses if each.lower() not in known)
 
 
 def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange | None:
-    """What a wanted row changes among the ``rows`` of its owner, or None: nothing.
+    """The change of a wanted row among the ``rows`` of its owner, or None.
 
-    :raises BillingError: there is no row to end, or another row holds on one of its days.
+    :raises BillingError: there is no row to end, or another row is valid on one of its days.
     """
     kind = wanted.kind
     before = next((row for row in rows if kind.names(row, wanted.values)), None)
@@ -279,8 +279,8 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
 def needs_second_person(
     change: RowChange, terms: ContractApproval, before: BillingContact | None, after: BillingContact | None
 ) -> bool:
-    """Whether somebody else must approve: a new payer, an odd exchange rate, a large discount, another tax category, a text that may lead
-    payments elsewhere, another name on the documents, or an address that got no letters before.
+    """True if another user must approve: a new payer, an odd exchange rate, a large discount, another tax category or country, a text that
+    waits (``text_waits``), another name on the documents, or a new e-mail address.
     """
     row = change.after
     if row is None:
@@ -298,7 +298,7 @@ def needs_second_person(
         return terms.is_large(row, change.percentages) and not _is_shortened(change)
     if change.kind is not PROFILE or before is None or after is None:
         return False
-    # The country decides about the tax.
+    # The tax depends on the country.
     is_other = not {"tax_category", "country"}.isdisjoint(change.changed) or not _is_same(
         before.name, after.name
     )
@@ -306,12 +306,12 @@ def needs_second_person(
 
 
 def _is_code(name: str, text: str) -> bool:
-    """Whether a value may have many digits: a postal code, whose form is checked, and an order number that is no sentence."""
+    """True if many digits are normal: a postal code, whose form is checked, or an order number that is no sentence."""
     return name == "postal_code" or (name == "order_number" and _CODE.fullmatch(text) is not None)
 
 
 def _is_shortened(change: RowChange) -> bool:
-    """Whether the row only ends earlier."""
+    """True if the row only ends earlier."""
     before, after = change.before, change.after
     return (
         change.changed == ["valid_to"]
@@ -323,7 +323,7 @@ def _is_shortened(change: RowChange) -> bool:
 
 
 def _former_rates(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> list[Decimal]:
-    """The last rate before the day, and the last one before the month: many small steps are a large one."""
+    """The last rate before the day, and the last one before the month, because many small steps make a large one."""
     if wanted.kind is not EXCHANGE_RATE:
         return []
     day = wanted.values["rate_date"]
@@ -337,7 +337,7 @@ def _former_rates(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> list[Dec
 def _percentages(
     kind: ContractKind, row: Mapping[str, Any] | None, others: Iterable[Mapping[str, Any]]
 ) -> Decimal:
-    """The sum of the percentages of a discount and of the others that hold on one of its days."""
+    """The sum of the percentages of a discount and of the others that are valid on one of its days."""
     if kind is not DISCOUNT or row is None or row["kind"] != "percentage":
         return Decimal(0)
     together = [row, *(each for each in others if each["kind"] == "percentage" and not _are_apart(row, each))]
@@ -345,19 +345,19 @@ def _percentages(
 
 
 def _are_apart(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether no day is a day of both rows."""
+    """True if the rows have no day in common."""
     ends_before = other["valid_to"] is not None and other["valid_to"] < row["valid_from"]
     begins_after = row["valid_to"] is not None and row["valid_to"] < other["valid_from"]
     return ends_before or begins_after
 
 
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The row as JSON values. PostgreSQL reads the texts of numbers and days back."""
+    """The row as JSON values. PostgreSQL parses the texts of numbers and days."""
     return None if row is None else {name: _json(value) for name, value in row.items()}
 
 
 def _is_same(value: Any, other: Any) -> bool:
-    """Whether a form reads both values as the same one. A stored text may have line breaks and ideographic spaces."""
+    """True if a form reads both values as the same one. A stored text may have line breaks and ideographic spaces."""
     return bool(_as_entered(value) == _as_entered(other))
 
 
@@ -369,7 +369,7 @@ def _as_entered(value: Any) -> object:
 
 
 def _kept(before: Any, after: Any) -> Any:
-    """The value after a change: the stored one if both are the same, so that it counts nowhere as another one."""
+    """The new value, or the stored one if both are the same, so that it never counts as a change."""
     return before if _is_same(before, after) else after
 
 
@@ -382,7 +382,7 @@ def _json(value: Any) -> Any:
 
 
 def _require_free(kind: ContractKind, row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
-    """:raises BillingError: another row holds on one of the row's days."""
+    """Check for overlaps. :raises BillingError: another row is valid on one of the row's days."""
     for other in others:
         if not all(_is_same(row[column], other[column]) for column in kind.distinct):
             continue

@@ -35,9 +35,9 @@ MONTHS = 12
 class Difference:
     """A final invoice, and the invoice that its month would have now. All inputs except the usage are the stored ones.
 
-    ``days`` are the days with changed figures. ``carried`` is what one-off lines already carry into later months, and ``returned`` what
-    credit notes have taken (numbers below 0), both per category. ``after`` is None if the month cannot be priced any more; ``problem`` says
-    why.
+    ``days`` are the days with changed figures. ``carried``: the amounts that one-off lines already carry into later months, per category.
+    ``returned``: the credit notes' amounts (below 0), per category. ``after`` is None if the month can no longer be priced; ``problem``
+    says why.
     """
 
     invoice_id: str
@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def uncarried(self) -> dict[TaxCategory, Decimal]:
-        """What is left to carry per category, in the invoice's currency; tax is included if the prices include it."""
+        """The amounts that are left to carry per category, in the invoice's currency, with tax if the prices include it."""
         amounts: dict[TaxCategory, Decimal] = {}
         if self.after:
             _add(amounts, ((total.category, total.taxable_amount) for total in self.after.tax_totals))
@@ -60,7 +60,7 @@ class Difference:
 
     @property
     def is_open(self) -> bool:
-        """Whether the accountant must check it: carried lines and credit notes do not cover the difference."""
+        """True if the accountant must check it: carried lines and credit notes do not cover the difference."""
         uncredited = dict(self.uncarried)
         _add(uncredited, ((category, -amount) for category, amount in self.returned.items()))
         return bool(self.problem) or (bool(self.uncarried) and any(uncredited.values()))
@@ -92,7 +92,7 @@ def find_differences(
 ) -> list[Difference]:
     """The open differences of a month, or of the months from ``since`` on. Ordered by month and tenant id.
 
-    For the transaction's tenants, or as ``batch_platform`` for all tenants.
+    Covers the transaction's tenants, or all tenants as ``batch_platform``.
     """
     rows = _SQL.rows(connection, "changed_invoices", since=since, period_start=month_start)
     found = (_difference(connection, row) for row in rows)

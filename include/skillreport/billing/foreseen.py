@@ -1,6 +1,6 @@
-"""What an operation changes of invoices, said before it runs: values before and after, by the rules of the run. Pure.
+"""Predicts what an operation changes in invoices: the values before and after, by the rules of the run. Pure.
 
-What only the run knows is not said, as whether it was entered before.
+It omits what only the run knows, for example whether the same was entered before.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TITLES = (_CLAIMED, _OPEN, _OVERPAID)
 
 @dataclass(frozen=True)
 class Foreseen:
-    """A value of the document ``number`` before and after. ``title`` names it in Japanese, with the ``line`` that has it.
+    """A value of the document ``number`` before and after. ``title`` names it in Japanese. ``line`` is its invoice line, if any.
 
-    With a ``currency`` the values are amounts, otherwise texts or days; None: there is none.
+    With a ``currency``, the values are amounts, otherwise texts or days. None: there is no value.
     """
 
     number: str | None
@@ -47,7 +47,7 @@ class Foreseen:
 class PresentInvoice:
     """An invoice that is not void, with its final credit notes and its payments (the columns of ``batch.payment``).
 
-    ``of_month``: it is of the month of the form. ``fee_tolerance``: the setting. ``today``: the day of the run (Asia/Tokyo).
+    ``of_month``: it belongs to the form's month. ``fee_tolerance``: the setting. ``today``: the day of the run (Asia/Tokyo).
     """
 
     stored: StoredInvoice
@@ -59,7 +59,7 @@ class PresentInvoice:
 
     @property
     def payable(self) -> Payable:
-        """The invoice as a payment names it."""
+        """The invoice as the document that a payment names."""
         stored, state = self.stored, self.stored.state
         document = stored.invoice
         assert state.number is not None, "a payable invoice is final"
@@ -76,14 +76,14 @@ class PresentInvoice:
         )
 
     def require_day(self, day: date | None) -> None:
-        """:raises BillingError: an adjustment cannot have this day. None: it is not entered yet."""
+        """Check an adjustment's day; None: it is not entered yet. :raises BillingError: the day is impossible."""
         if day is not None:
             require_day(self.stored.invoice, day, self.today)
 
     def require_acceptable(self, payment: Payment) -> Payable:
-        """The invoice as the entered payment names it. Its day is None if it is not entered yet.
+        """The invoice as the document that the entered payment names. The payment's day is None if it is not entered yet.
 
-        :raises BillingError: the run would refuse the payment. Only the run knows the days of all invoices that this one replaces.
+        :raises BillingError: the run would reject the payment. Only the run knows the days of all invoices that this one replaces.
         """
         payable = self.payable
         if payment.paid_on is None:
@@ -98,13 +98,13 @@ class PresentInvoice:
         return self._amount(_CLAIMED, left, after)
 
     def opened(self, change: Decimal) -> Foreseen:
-        """What is open, after it has changed by an amount."""
+        """The open amount before and after a change."""
         before = self.stored.state.open_amount
         after = before + change
         return self._amount(_OPEN if min(before, after) >= 0 else _OVERPAID, before, after)
 
     def paid(self, amount: Decimal) -> Foreseen:
-        """What is open after a payment, which gives back what was written off."""
+        """The open amount before and after a payment. Its surplus recovers written-off amounts."""
         state = self.stored.state
         return self.opened(recovered_amount(state.written_off_total, state.open_amount - amount) - amount)
 
@@ -113,7 +113,7 @@ class PresentInvoice:
 
 
 def live_invoice(present: Sequence[PresentInvoice]) -> PresentInvoice | None:
-    """The final invoice of the tenant's month, which is neither void nor credited in full; None: there is none."""
+    """The final invoice of the tenant's month that is neither void nor credited in full, or None."""
     return next(
         (
             each

@@ -1,4 +1,4 @@
-"""Amounts of money: always Decimal, with the currency's number of decimals, and rounded here only.
+"""Amounts of money: always Decimal, with the currency's number of decimals. Only this module rounds them.
 
 ISO 4217 defines the decimals: none for JPY, two for USD, three for KWD.
 """
@@ -15,8 +15,8 @@ from include.skillreport.billing.errors import BillingError
 
 YEN = "JPY"
 
-# The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact. Any other
-# quotient is far enough from those to be rounded correctly.
+# The precision of divisions. Each line has at most one division. A quotient that is a whole or half number of minor units is exact. Any
+# other quotient is far enough from such a number to be rounded correctly.
 EXACT = Context(prec=60)
 
 
@@ -60,12 +60,12 @@ def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> D
 
 
 def in_yen(amount: Decimal, yen_per_unit: Decimal) -> Decimal:
-    """The amount in whole yen, rounded half up, as the books have it."""
+    """The amount in whole yen, rounded half up, as in the books."""
     return round_to_minor_unit(EXACT.multiply(amount, yen_per_unit), YEN, RoundingMode.HALF_UP)
 
 
 def has_minor_units(amount: Decimal, currency: str) -> bool:
-    """Whether the amount is a whole number of minor units."""
+    """True if the amount is a whole number of minor units."""
     return amount == amount.quantize(minor_unit(currency), context=EXACT)
 
 

@@ -1,4 +1,4 @@
-"""A settled month as a run's outcome."""
+"""The outcome of a settled month."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitR
 
 
 def outcome_of(settlement: TenantSettlement, *, holds_all: bool = False) -> Outcome:
-    """The outcome for the execution log. A held invoice counts as a failure, because an operator must approve it, unless the run
-    ``holds_all``.
-    """
+    """The outcome for the execution log. A held invoice is a failure, because an operator must approve it, unless the run ``holds_all``."""
     if holds_all and settlement.settlement is Settlement.HELD:
         return UnitResult(
             settlement.tenant_id,

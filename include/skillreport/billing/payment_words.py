@@ -1,4 +1,4 @@
-"""Words in a text for a customer that may lead a payment to another account. Pure."""
+"""Words in a text for a customer that may redirect a payment to another account. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Literal
 
-# The setting billing.text_approval: which texts for a customer wait for a second person.
+# The setting billing.text_approval: the texts for customers that wait for a second user.
 TextApproval = Literal["payment_words", "all"]
 
 _WORDS = re.compile(
@@ -23,14 +23,14 @@ _NUMBER = re.compile(r"\d{7}")
 
 
 def text_waits(text: str, setting: TextApproval, *, with_numbers: bool = True) -> bool:
-    """Whether somebody else must approve a text for a customer. ``with_numbers``: as ``names_payment``."""
+    """True if another user must approve a text for a customer. ``with_numbers``: as ``names_payment``."""
     return bool(text.strip()) and (setting == "all" or names_payment(text, with_numbers=with_numbers))
 
 
 def names_payment(text: str, *, with_numbers: bool = True) -> bool:
-    """Whether the text has words of payment, an address of a page or an e-mail, or seven digits in a row.
+    """True if the text has words of payment, a web or e-mail address, or seven digits in a row.
 
-    Width, case, blanks and what nobody sees make no difference. ``with_numbers``: digits count, too.
+    Width, case, blanks and invisible characters make no difference. ``with_numbers``: digits also count.
     """
     shown = (
         letter

@@ -17,7 +17,7 @@ ONE_DAY = timedelta(days=1)
 
 
 class Period(BaseModel):
-    """From ``start`` to ``end``, both inclusive."""
+    """The days from ``start`` to ``end``, both inclusive."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,12 +55,12 @@ class Period(BaseModel):
         return Period(start=first, end=last) if first <= last else None
 
     def holds(self, day: date) -> bool:
-        """Whether the day is in the period."""
+        """True if the day is in the period."""
         return self.start <= day <= self.end
 
 
 class PlanChange(BaseModel):
-    """From ``effective_from`` on the tenant has this plan; None: it has no plan."""
+    """The tenant's plan from ``effective_from`` on; None: it has no plan."""
 
     model_config = ConfigDict(frozen=True)
 

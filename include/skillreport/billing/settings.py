@@ -1,4 +1,4 @@
-"""The settings of invoices (their issuer, and the accounts and form of the accountant's files) and of usage."""
+"""The settings of invoices (their issuer, and the accounts and formats of the accountant's files) and of usage."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AccountSettings(Part):
 
 
 class TaxCodeSettings(Part):
-    """The names of the tax categories in the accounting software, spelled as there."""
+    """The names of the tax categories in the accounting software, in the same spelling."""
 
     standard: str
     reduced: str
@@ -50,7 +50,7 @@ class TaxCodeSettings(Part):
 
 
 class TaxedCodeSettings(Part):
-    """The names of the tax categories with a rate in the accounting software, spelled as there."""
+    """The names of the tax categories with a rate in the accounting software, in the same spelling."""
 
     standard: str
     reduced: str
@@ -59,8 +59,8 @@ class TaxedCodeSettings(Part):
 class AccountingFormatSettings(Part):
     """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of deductions from sales.
 
-    ``purchases`` is that of a bank's fee that is a purchase, ``bad_debts`` and ``recoveries`` are those of write-offs with tax and of their
-    recovery. ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
+    ``purchases`` is the tax code of a bank's fee as a purchase. ``bad_debts`` and ``recoveries`` are those of write-offs with tax and of
+    their recovery. ``none`` is the tax code of an account without tax. ``partner``: the columns that name the customer.
     """
 
     encoding: Literal["utf-8", "utf-8-sig", "cp932"]
@@ -82,7 +82,7 @@ class FeeSettings(Part):
 
 
 class BadDebtSettings(Part):
-    """The accounts of write-offs (貸倒れ) and of what is recovered of them."""
+    """The accounts of write-offs (貸倒れ) and recoveries."""
 
     loss: AccountSettings
     recovery: AccountSettings
@@ -95,10 +95,10 @@ class FreeeSettings(AccountingFormatSettings):
 
 
 class AccountingSettings(Part):
-    """The day of an invoice's booking, the accounts of journal and imports, and the form of each file.
+    """The day of an invoice's booking, the accounts of journal and imports, and the format of each file.
 
     ``booked_on``: the last day of the invoice's service (``period_end``), or its issue date. Other documents have their own date.
-    ``receipts``: whether the files contain payments and refunds, which are booked on ``bank``.
+    ``receipts``: true if the files contain payments and refunds, which are booked on ``bank``.
     """
 
     booked_on: Literal["period_end", "issued_on"]
@@ -115,7 +115,7 @@ class AccountingSettings(Part):
 
 
 class EnglishIssuerSettings(Part):
-    """The issuer as invoices in English show it. ``bank_account`` has the account for transfers from abroad (SWIFT/BIC, IBAN)."""
+    """The issuer on English invoices. ``bank_account`` has the account for transfers from abroad (SWIFT/BIC, IBAN)."""
 
     name: str
     address: str
@@ -127,9 +127,9 @@ class EnglishIssuerSettings(Part):
 class IssuerSettings(Part):
     """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
-    ``sample``: this issuer is an example, so no invoice is finalised. ``demo``: this issuer is invented, so an invoice is finalised only in
-    a database that the local stack has made. ``logo`` and ``seal`` (角印) are keys of images in the object store
-    (``documents.issuer_images``); empty: none.
+    ``sample``: the issuer is an example, so no invoice is finalised. ``demo``: the issuer is invented, so invoices are finalised only in a
+    database that the local stack made. ``logo`` and ``seal`` (角印) are keys of images in the object store (``documents.issuer_images``);
+    empty: none.
     """
 
     sample: Flag
@@ -167,22 +167,23 @@ def _compared_values(cells: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, 
     return {column: tuple(map(plain, values)) for column, values in cells.items()}
 
 
-# The values that a row may have in each of these columns.
+# The accepted values of each of these columns.
 CellValues = Annotated[dict[str, tuple[str, ...]], AfterValidator(_compared_values)]
 
 
 class PaymentFormatSettings(Part):
-    """A bank's CSV file with the movements of accounts. Columns have the names of its header, or without one their numbers from "1".
+    """A bank's CSV file with the movements of accounts. Columns have the names in its header, or without one their numbers from "1".
 
-    A file has the format if all these columns are in its header, and its name matches ``files`` (``smbc-*.csv``). ``day`` is a column, or
-    those of year, month and day; with ``calendar: japanese`` it is YYMMDD of 令和. ``account`` is the account of all rows, otherwise
-    ``account_columns`` are those of bank, branch, kind (1, 2, 4 or 普通, 当座, 貯蓄) and number.
+    A file has the format if its name matches ``files`` (``smbc-*.csv``), and its header has each of these columns once. ``day`` is a
+    column, or the columns of year, month and day; with ``calendar: japanese`` it is YYMMDD of 令和. ``account`` is the account of all rows.
+    Otherwise ``account_columns`` are the columns of bank, branch, kind (1, 2, 4 or 普通, 当座, 貯蓄) and number.
 
-    A row is a transfer if each column of ``receipts`` has one of the values, and the payer begins with ``payer_prefix`` and a blank. It is
-    the cancellation of one if the columns of ``cancellations`` have such values. Cells and values are compared without regard to width.
+    A row is a transfer if each column of ``receipts`` has an accepted value, and the payer begins with ``payer_prefix`` and a blank. It
+    cancels a transfer if the columns of ``cancellations`` have accepted values. Comparisons ignore width.
 
-    A row is a deposit if it has an amount and the columns of ``deposits`` have such values; with ``signed``, a negative amount is a payment
-    out. Deposits that are no transfers are reported. ``lines_before`` and ``lines_after`` (totals) are the lines around header and rows.
+    A row is a deposit if it has an amount, and the columns of ``deposits`` have accepted values; with ``signed``, a negative amount is a
+    withdrawal. Deposits that are no transfers are reported. ``lines_before`` and ``lines_after`` (totals) are the lines around header and
+    rows.
     """
 
     files: str = "*"
@@ -224,18 +225,17 @@ TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "expor
 class BillingSettings(Section):
     """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
 
-    ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days`` are explained in ``receivables.due_dates``.
-    ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``bill_again_until`` is explained in
-    ``ledger.earlier_invoices``. ``invoice_link`` is the web address of a document with ``{number}`` and ``{tenant_code}``;
-    ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are recorded; with ``none`` the batch sends no reminder.
-    Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``) or ``virtual_accounts``, each of which one customer has; and
-    ``payment_formats`` describes the CSV files.
-    ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is in yen: if a payment has left at most this, it may
-    be the bank's fee, and no reminder is sent.
+    ``receivables.due_dates`` explains ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days``. ``first_month``
+    (its first day) is the first month to bill; without it, no month is billed. ``ledger.earlier_invoices`` explains ``bill_again_until``.
+    ``invoice_link`` is the web address of a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it.
+    ``payment_source`` says where payments are recorded; with ``none``, the batch sends no reminder. Transfers in bank files are to
+    ``own_accounts`` (``0001-001-1-1234567``), or to ``virtual_accounts``, each of which belongs to one customer. ``payment_formats``
+    describes the CSV files. ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is in yen: a rest up to this
+    amount may be the bank's fee, so no reminder is sent.
     """
 
     key = "billing"
-    # So that the bank account of the sample is never mixed with a real issuer.
+    # The bank account of the sample must never be mixed with a real issuer.
     replaced_as_a_whole = frozenset({"issuer"})
     files = frozenset({"price_list"})
 
@@ -270,12 +270,12 @@ class BillingSettings(Section):
 
     @property
     def imports_payments(self) -> bool:
-        """Whether payments come from the banks' files and from people."""
+        """True if payments come from bank files and users."""
         return self.payment_source == "operations"
 
     @property
     def sends_reminders(self) -> bool:
-        """Whether overdue invoices have reminders."""
+        """True if overdue invoices get reminders."""
         return self.payment_source != "none" and bool(self.reminder_days)
 
     @property
@@ -284,7 +284,7 @@ class BillingSettings(Section):
         return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
 
     def warning(self) -> tuple[str, str, str] | None:
-        """Nobody but its author looks at what is entered."""
+        """The warning that only its author checks an entry, if ``second_person`` is ``none``."""
         if self.second_person == "required":
             return None
         return (
@@ -305,7 +305,7 @@ class BillingSettings(Section):
 
 
 class UsageSettings(TenantSection):
-    """Thresholds of BATCH-018-01's warnings. A tenant may override them and its plan's allowances."""
+    """The thresholds of BATCH-018-01's warnings. A tenant may override them and its plan's allowances."""
 
     key = "usage"
     # One statement reads the history of all tenants of a shard.
@@ -333,7 +333,7 @@ class UsageSettings(TenantSection):
 
 
 def nobody_else_looks() -> bool:
-    """Whether the setting ``billing.second_person`` is ``none``, for pages and checks: false if the settings cannot be read."""
+    """True if the setting ``billing.second_person`` is ``none``, for pages and checks. False if the settings cannot be read."""
     with suppress(SettingsError):
         return BillingSettings.load().second_person == "none"
     return False

@@ -16,9 +16,9 @@ NO_IMAGES: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class Terms:
-    """The installation's price list and billing settings, and the thresholds for rows that name no person.
+    """The installation's price list and billing settings, and the thresholds for rows that name no user.
 
-    ``images`` are the names of the kept images that new documents show (``Billing.keep_images``).
+    ``images`` are the names of the kept images for new documents (``Billing.keep_images``).
     """
 
     price_list: PriceList
@@ -28,21 +28,21 @@ class Terms:
 
     @property
     def samples(self) -> str:
-        """The parts that are samples, in Japanese; empty if none is. With a sample, nothing is finalised, credited or voided."""
+        """The parts that are samples, in Japanese; empty if there are none. With a sample, nothing is finalised, credited or voided."""
         parts = {"料金表": self.price_list.sample, "発行者": self.settings.issuer.sample}
         return "と".join(name for name, is_sample in parts.items() if is_sample)
 
     @property
     def sample_notes(self) -> tuple[str, ...]:
-        """The note in a tenant's settlement about samples."""
+        """The note about samples in a tenant's settlement."""
         if not self.samples:
             return ()
         return (f"{self.samples}が見本（sample: true）のため、確定していません（見本の下書きだけです）",)
 
     def require_billed_month(self, month_start: date) -> None:
-        """Check that the month is not before the first month to bill. :raises BillingError: it is, or the settings contain no first month.
+        """Check that the month is not before the first month to bill. :raises BillingError: it is, or the settings have no first month.
 
-        Samples need no first month, because with them nothing is billed.
+        Samples need no first month, because they bill nothing.
         """
         first = self.settings.first_month
         if first is None and not self.samples:

@@ -1,9 +1,9 @@
-"""The ageing table as a file: one row per tenant and currency with open amounts. UTF-8 with BOM.
+"""The ageing table as a file, with one row per tenant and currency with open amounts. UTF-8 with BOM.
 
-The last row has the transfers that are no payment yet, as an amount that is owed back.
+The last row has the transfers that are not yet payments, as an amount that is owed back.
 
-Each run that may change an open amount replaces ``accounting/receivables.csv``. 基準日 is the day (Asia/Tokyo) of the run. The hand-over
-of a month writes ``accounting/2026-11/receivables-2026-11.csv`` with what was open at its end by the entries of the books.
+Each run that may change an open amount replaces ``accounting/receivables.csv``. 基準日 is the run's day (Asia/Tokyo). The hand-over of a
+month writes ``accounting/2026-11/receivables-2026-11.csv`` with the open amounts at its end by the books.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from typing import IO, NamedTuple
 from include.skillreport.billing.accounting.entries import BookEntry
 from include.skillreport.billing.money import YEN
 
-# A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
+# Spreadsheet programs read a cell that begins with one of these as a formula. Japanese programs also accept the full-width signs.
 _FORMULA_STARTS = tuple("=+-@＝＋－＠")
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
-# Japanese programs print this character in place of a character that an encoding does not contain.
+# Japanese programs print this character for a character that an encoding does not contain.
 _MISSING_CHARACTER = "〓"
 
 codecs.register_error("geta", lambda error: (_MISSING_CHARACTER, error.end))  # type: ignore[attr-defined]
@@ -33,9 +33,8 @@ codecs.register_error("geta", lambda error: (_MISSING_CHARACTER, error.end))  # 
 class CsvForm:
     """A CSV file of a month, ``<name>-2026-11.csv``.
 
-    ``rows`` makes the rows of an entry from the entry and its position (from 1) among the form's entries. ``yen`` reads from a row what it
-    adds to the receivables. ``lists_all``: void documents and totals of 0 are listed too. A character that ``encoding`` does not have
-    becomes 〓.
+    ``rows`` makes the rows of an entry from the entry and its number (from 1) in the file. ``yen`` returns the amount that a row adds to
+    the receivables. ``lists_all``: void documents and totals of 0 are also listed. A character that ``encoding`` does not have becomes 〓.
     """
 
     name: str
@@ -55,9 +54,9 @@ class FileTally(NamedTuple):
 
 
 def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[BookEntry]) -> list[FileTally]:
-    """Write the entries in all forms; returns the rows and the yen of each.
+    """Write the entries in all forms. Returns the rows and the yen of each.
 
-    The entries are read once, one by one, and the streams stay open.
+    The entries are read once, one by one. The streams remain open.
     """
     with ExitStack() as stack:
         outputs = [_Output(form, stream) for form, stream in forms]
@@ -92,13 +91,13 @@ class _Output:
 
 
 def text_cell(value: str | None) -> str:
-    """A text in one line, with an apostrophe if it would start a formula."""
+    """A one-line text, with an apostrophe if it would start a formula."""
     text = code_cell(value)
     return f"'{text}" if text.lstrip(" 　").startswith(_FORMULA_STARTS) else text
 
 
 def _guarded(cell: str) -> str:
-    """A cell of an import: an amount or a code that is a number (``-0042``) stays, because the import compares it."""
+    """A cell of an import. A number (an amount, or a code such as ``-0042``) is unchanged, because the import compares it."""
     return cell if _NUMBER.fullmatch(cell) else text_cell(cell)
 
 
@@ -118,8 +117,8 @@ def yen(amount: Decimal) -> str:
 
 
 def summary(entry: BookEntry) -> str:
-    """摘要: number, customer and month, or of a receipt its method and reference. For a foreign entry also amount, currency, rate and its
-    date. Last the entry's remark.
+    """摘要: number, customer, and month or the receipt's method and reference. For a foreign entry also amount, currency, and rate with its
+    date. The entry's remark comes last.
     """
     invoice = entry.invoice
     parts = [
@@ -138,6 +137,6 @@ def summary(entry: BookEntry) -> str:
 
 
 def receipt_text(entry: BookEntry) -> str:
-    """Method and reference of a receipt; empty for another entry."""
+    """Method and reference of a receipt; empty for other entries."""
     receipt = entry.receipt
     return f"{code_cell(receipt.method)} {code_cell(receipt.reference)}" if receipt else ""

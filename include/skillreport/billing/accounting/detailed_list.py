@@ -1,7 +1,7 @@
-"""The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0. Then the
-adjustments of receivables, the payments and the refunds, under the number of their invoice.
+"""The batches' own CSV: all numbered documents of a month, one row per document and tax rate. Void ones have amounts of 0. The adjustments
+of receivables, the payments and the refunds follow, under the numbers of their invoices.
 
-The amounts in the document's currency are those of the document. The amounts in yen are those of the journal.
+Amounts in the document's currency are the document's. Amounts in yen are the journal's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from include.skillreport.billing.pricing.consumption_tax import TaxCategory, Tax
 from include.skillreport.billing.receivables.adjustment import AdjustedTax
 from include.skillreport.billing.receivables.booked_yen import net_amount
 
-# 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in
-# yen, for another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
+# 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in yen,
+# for other currencies at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
 COLUMNS = (
     "請求書番号",
     "種別",
@@ -49,7 +49,7 @@ COLUMNS = (
 STATUS_LABELS = {"finalized": "確定", "void": "取消"}
 KIND_LABELS = {InvoiceKind.INVOICE: "請求", InvoiceKind.CREDIT: "返還"}
 
-# The row of an invoice without lines, which is listed so that the list of numbers has no gap, and of a receipt.
+# The row of a receipt, and of an invoice without lines, which is listed so that the numbers have no gap.
 _NO_TAX = TaxTotal(
     category=TaxCategory.OUT_OF_SCOPE,
     rate_percent=Decimal(0),
@@ -64,12 +64,12 @@ def detailed_list() -> CsvForm:
 
 
 def plain_amount(amount: Decimal, currency: str) -> str:
-    """A number that a spreadsheet can add: no separators, the currency's decimals."""
+    """A number that a spreadsheet can add, without separators and with the currency's decimals."""
     return f"{amount:.{-int(minor_unit(currency).adjusted())}f}"
 
 
 def _rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
-    """The rows of an entry. What is no document names its own document as 元請求書番号.
+    """The rows of an entry. An entry that is no document has its document in 元請求書番号.
 
     :raises KeyError: an unknown status.
     """
@@ -117,7 +117,7 @@ def _rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
 
 
 def _net_totals(entry: BookEntry) -> list[TaxTotal]:
-    """The entry's totals without tax; one of 0 for a document without lines."""
+    """The entry's totals without tax. A document without lines has one of 0."""
     invoice = entry.invoice
     if entry.receipt:
         return [_NO_TAX.model_copy(update={"taxable_amount": entry.receipt.amount})]

@@ -61,7 +61,7 @@ def index_key(period_start: date) -> str:
 def index_cells(row: Mapping[str, Any]) -> list[str]:
     """The cells of ``INDEX_COLUMNS`` from a row of the statement ``document_index``. A text never starts a formula.
 
-    Each revision of a document has a row. The amount of a document that was corrected counts in the row of its newest revision.
+    Each revision of a document has a row. Only the row of the newest revision counts for the amount.
     """
     number = code_cell(row["number"])
     file = f"{number}{revision_suffix(row['revision'])}"

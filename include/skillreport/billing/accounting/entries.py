@@ -1,8 +1,9 @@
 """The entries of a month's books, and their amounts in yen: documents, adjustments of receivables, payments and refunds. Pure.
 
-An invoice belongs to the month (Asia/Tokyo) in which its service ends, any other entry to the month of its date. If that month is handed
-over, the entry is on the first open day. A void document or a reversed payment has no amounts in its month while the month is open. If the
-month is handed over before, it keeps its amounts, and the month in which it is taken back has a reversal.
+With the setting ``booked_on: period_end``, an invoice belongs to the month (Asia/Tokyo) in which its service ends. Any other entry belongs
+to the month of its date. If that month is handed over, the entry is on the first open day. A void document or a reversed payment has no
+amounts in its month if the month was open at that time. Otherwise it keeps its amounts, and the month of the void or reversal has a
+reversal.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Booking(StrEnum):
 
 @dataclass(frozen=True)
 class CreditedInvoice:
-    """The original of a credit note, and the original's credit notes before it in the order of their numbers."""
+    """The original of a credit note, and the original's earlier credit notes in the order of their numbers."""
 
     original: Invoice
     earlier: tuple[Invoice, ...] = ()
@@ -41,8 +42,8 @@ class CreditedInvoice:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Money that arrived, or was paid back. ``amount``, in the invoice's currency, and ``yen`` are what the receivable gains: those of a
-    payment are negative.
+    """Money that arrived, or was paid back. ``amount`` (in the invoice's currency) and ``yen`` are added to the receivable, so they are
+    negative for a payment.
     """
 
     amount: Decimal
@@ -60,10 +61,10 @@ class Receipt:
 class BookEntry:
     """A document in a month's books, or an ``adjustment`` or a ``receipt`` of the invoice.
 
-    ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
-    ``booked_on`` is the day in the books. ``status`` is that of the database (finalized or void). ``exchange_rate`` is for a document
-    that states none: the rate of its inputs, or the newest of the month of ``service_day``; None: there is no rate. A credit note in a
-    foreign currency has ``credits``, and its ``service_day`` is that of its invoice.
+    ``accrued_on`` (Asia/Tokyo) is the entry's own day; for a reversal, the day of the void. ``booked_on`` is the day in the books.
+    ``status`` is the database's (finalized or void). ``exchange_rate`` is for a document that states none: its inputs' rate, or the newest
+    in the month of ``service_day``; None: there is no rate. A credit note in a foreign currency has ``credits``, and its invoice's
+    ``service_day``.
     """
 
     booking: Booking
@@ -80,7 +81,7 @@ class BookEntry:
 
     @property
     def label(self) -> str:
-        """The name of what is no document; empty for a document."""
+        """The name of an entry that is no document; empty for a document."""
         is_reversal = self.booking is Booking.REVERSAL
         if self.receipt:
             return f"{self.receipt.label}{'の取り消し' if is_reversal else ''}"
@@ -88,26 +89,26 @@ class BookEntry:
 
     @property
     def is_booked(self) -> bool:
-        """Whether the journal and the imports contain the entry: it is not void, and its amount is not 0."""
+        """True if the journal and the imports contain the entry: it is not void, and its amount is not 0."""
         return self.booking is not Booking.VOID and self.invoice.total != 0
 
     @property
     def amount(self) -> Decimal:
-        """What the entry is about, in the document's currency: its total, or what an adjustment or a receipt adds to the receivable."""
+        """The entry's amount in the document's currency: its total, or the addition of an adjustment or a receipt to the receivable."""
         if self.receipt:
             return self.receipt.amount
         return -self.adjustment.amount if self.adjustment else self.invoice.total
 
     @property
     def remark(self) -> str:
-        """Why the entry is in a later month than the one to which it belongs; empty if it is not."""
+        """Why the entry is in a later month than its own; empty if it is not."""
         if self.booked_on.replace(day=1) == self.accrued_on.replace(day=1):
             return ""
         return f"{self.accrued_on:%Y-%m} は確定済みのため"
 
     @property
     def known_rate(self) -> ExchangeRate | None:
-        """The rate of a foreign document: its own, otherwise ``exchange_rate``. None: it has none, or it is in yen."""
+        """The rate of a foreign document: its own, otherwise ``exchange_rate``. None: no rate is known, or the document is in yen."""
         if self.invoice.currency == YEN:
             return None
         own = self.invoice.yen_tax
@@ -117,7 +118,7 @@ class BookEntry:
 
     @property
     def rate(self) -> Decimal:
-        """Yen for one unit of the document's currency. :raises BillingError: there is no rate."""
+        """The yen for one unit of the document's currency. :raises BillingError: there is no rate."""
         if self.invoice.currency == YEN:
             return Decimal(1)
         if self.known_rate is None:
@@ -134,7 +135,7 @@ class BookEntry:
 class Posting:
     """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable.
 
-    ``rate``: of the document, in percent.
+    ``rate``: the document's, in percent.
     """
 
     category: TaxCategory
@@ -150,18 +151,18 @@ class Posting:
 
 
 def signed(entry: BookEntry, amount: Decimal) -> Decimal:
-    """The amount in the month's books: 0 for what is void, the opposite for a reversal."""
+    """The amount in the month's books: 0 for a void document, the opposite for a reversal."""
     if entry.booking is Booking.VOID:
         return Decimal(0)
     return -amount if entry.booking is Booking.REVERSAL else amount
 
 
 def postings(entry: BookEntry) -> tuple[Posting, ...]:
-    """The entry's amounts per tax category. Categories without amounts are left out.
+    """The entry's amounts per tax category, without categories that have no amounts.
 
-    A foreign total is converted once and rounded half up. The tax in yen is that of the document. The sales of the category with the
-    largest amount take the rounding difference, so that the categories add up to the receivable. The credit notes that take all of an
-    invoice cancel its yen in every category.
+    A foreign total is converted once and rounded half up. The tax in yen is the document's. The sales of the category with the largest
+    amount take the rounding difference, so that the categories add up to the receivable. Credit notes for an entire invoice cancel its yen
+    in every category.
     :raises BillingError: a foreign document has no rate.
     """
     if entry.receipt:

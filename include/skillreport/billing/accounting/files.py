@@ -1,8 +1,8 @@
 """The accountant's files of a month in the object store.
 
-While the month is open, a file can change, and its name says so: ``accounting/2026-11/journal-2026-11-未確定.csv``. The hand-over writes
-``accounting/2026-11/journal-2026-11.csv``, which never changes. One pass over the documents writes all files. Memory use does not grow
-with the number of documents.
+The files of an open month can change. Their names say so: ``accounting/2026-11/journal-2026-11-未確定.csv``. The hand-over writes
+``accounting/2026-11/journal-2026-11.csv``, which never changes. One pass over the documents writes all files, and needs the same memory for
+any number of documents.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STREAM_ROWS = 500
 # The first key of the advisory lock, unique among this product's locks. The second key is the month.
 _FILES_LOCK = 18_02
 
-# What the name of a file says while it can change.
+# The mark in the names of files that can change.
 PROVISIONAL = "-未確定"
 
 _ROOT = "accounting"
@@ -51,7 +51,7 @@ _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of a month. ``rows`` excludes the header, ``yen`` is the sum of its receivables. ``sha256`` (hex) and ``bytes`` are read back
+    """A file of a month. ``rows`` excludes the header. ``yen`` is the sum of its receivables. ``sha256`` (hex) and ``bytes`` are read back
     from the store.
     """
 
@@ -115,7 +115,7 @@ def write_files(
 
 
 def delete_unrecorded(month: date, forms: tuple[CsvForm, ...], store: ObjectStore) -> None:
-    """Delete the final files of an open month: a hand-over was killed before it recorded them."""
+    """Delete the final files of an open month. A hand-over was killed before it recorded them."""
     present = set(store.names(_folder(month)))
     for key in (*(file_key(form, month, is_final=True) for form in forms), _ageing_key(month)):
         if key.rpartition("/")[2] in present:
@@ -123,8 +123,8 @@ def delete_unrecorded(month: date, forms: tuple[CsvForm, ...], store: ObjectStor
 
 
 def delete_provisional(last_closed: date, store: ObjectStore, *, is_repair: bool = False) -> None:
-    """Delete the provisional files of the closed months, in their order. A repair therefore looks into the last month only, whether a
-    killed run has left any.
+    """Delete the provisional files of the closed months, oldest month first. Therefore a repair checks only the last month for files that a
+    killed run left.
     """
     if is_repair and not provisional_keys(last_closed, store):
         return
@@ -137,7 +137,7 @@ def delete_provisional(last_closed: date, store: ObjectStore, *, is_repair: bool
 
 
 def provisional_keys(month: date, store: ObjectStore) -> list[str]:
-    """The keys of the files of a month, a day of it, that is open."""
+    """The keys of a month's provisional files. ``month`` is any day in it."""
     folder = _folder(month)
     return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"{PROVISIONAL}.csv")]
 
@@ -185,7 +185,7 @@ def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) 
 
 
 def _credits(row: dict[str, Any]) -> CreditedInvoice | None:
-    """The invoice that a credit note in a foreign currency belongs to."""
+    """The invoice of a credit note in a foreign currency."""
     if row["original_content"] is None:
         return None
     return CreditedInvoice(

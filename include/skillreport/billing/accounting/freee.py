@@ -1,10 +1,10 @@
 """freee会計「取引」のインポート: one unsettled income (未決済の収入) per entry, one row per tax category.
 
 The first row of a document has 収支区分; rows without it belong to the document above. Amounts include the tax (内税). A credit note, a
-reversal, a fee or a write-off is an income with negative amounts (赤伝), which reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
+reversal, a fee or a write-off is an income with negative amounts (赤伝). It reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
 
-Money that arrived is a settled income (決済済みの収入) on 売掛金, money that left a settled expense (支出). They do not settle the
-incomes of the documents (消込), but the balance of 売掛金 is right.
+Received money is a settled income (決済済みの収入) on 売掛金, and money paid out is a settled expense (支出). They do not settle the
+documents' incomes (消込), but the balance of 売掛金 is right.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from include.skillreport.billing.accounting.journal import accounts, partner_cel
 from include.skillreport.billing.settings import AccountingSettings
 
 # The header of the template, unedited. Source: the vendor's help page 「取引・口座振替のインポート（一括登録）」 (support.freee.co.jp,
-# article 202847320), read in November 2026. It asks to keep the header, describes 収支区分, 管理番号, 発生日 (YYYY/MM/DD) and
-# 決済期日, and limits the file to 5 MB. The template is an attachment and was not downloaded. The spelling of the 21 columns
-# comes from public copies of it (2021 to 2026), which agree, also about 決済日, 決済口座 and 決済金額 of a settled 取引. Negative
-# amounts are from the page 「登録済みの未決済取引に対して返品・返金（赤伝）の仕訳を登録する」 (article 4402148650009). freee refuses
-# 普通預金 as 勘定科目 of an unsettled 取引 (developer.freee.co.jp, news/5930, about the API, read in November 2026).
+# article 202847320), read in November 2026. It asks to keep the header, describes 収支区分, 管理番号, 発生日 (YYYY/MM/DD) and 決済期日, and
+# limits the file to 5 MB. The template is an attachment and was not downloaded. The 21 columns are spelled as in its public copies (2021 to
+# 2026), which agree, also about 決済日, 決済口座 and 決済金額 of a settled 取引. Negative amounts are from the page
+# 「登録済みの未決済取引に対して返品・返金（赤伝）の仕訳を登録する」 (article 4402148650009). freee rejects 普通預金 as 勘定科目 of an
+# unsettled 取引 (developer.freee.co.jp, news/5930, about the API, read in November 2026).
 COLUMNS = (
     "収支区分",
     "管理番号",
@@ -72,7 +72,7 @@ def _unsettled(settings: AccountingSettings, entry: BookEntry) -> Iterator[list[
             account.account,
             tax_code(settings.freee, posting),
             yen(posting.gross),
-            # freee refuses a tax amount for a tax code without tax.
+            # freee rejects a tax amount for a tax code without tax.
             "内税" if is_taxed else "",
             yen(posting.tax) if is_taxed else "",
             summary(entry),

@@ -76,7 +76,7 @@ def journal(settings: AccountingSettings) -> CsvForm:
 
 
 def to_receivable(settings: AccountingSettings, row: Mapping[str, str], amount: str) -> int:
-    """The yen that a row of debit and credit adds to the receivables; ``amount`` is the name of the columns with the amounts."""
+    """The yen that a row of debit and credit adds to the receivables. ``amount`` is the end of the amount columns' names."""
     account = settings.receivable
     debited = (row["借方勘定科目"], row["借方補助科目"], row["借方部門"])
     is_debit = debited == (account.account, account.sub_account, account.department)
@@ -84,7 +84,7 @@ def to_receivable(settings: AccountingSettings, row: Mapping[str, str], amount: 
 
 
 def accounts(settings: AccountingSettings, posting: Posting) -> tuple[AccountSettings, AccountSettings]:
-    """The account against the receivable, and that of its tax."""
+    """The account against the receivable, and the account of its tax."""
     fees = settings.fees
     return {
         Contra.SALES: (settings.sales, settings.output_tax),

@@ -1,4 +1,4 @@
-"""What has changed between two detailed lists of a month: documents that appeared, disappeared, or have another amount."""
+"""The changes between two detailed lists of a month: documents that appeared, disappeared, or have another amount."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class DocumentChange:
 
 
 def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[DocumentChange, ...] | None:
-    """The changes from the list with the key ``earlier`` to the one with the key ``later``; None: there is no earlier list.
+    """The changes from the list with the key ``earlier`` to the list with the key ``later``. None if a list is missing or has other
+    columns.
 
     Both lists are in memory, with a few values per document.
     """
@@ -54,7 +55,7 @@ def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[Docum
 
 
 def _amounts(store: ObjectStore, key: str) -> Mapping[tuple[str, str], str] | None:
-    """The amount of each document, by its number and its kind. None: there is no file, or it has other columns."""
+    """The amounts by the documents' numbers and kinds. None: there is no file, or it has other columns."""
     sums: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
     try:
         with store.reader(key) as file:

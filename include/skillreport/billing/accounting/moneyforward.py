@@ -1,9 +1,7 @@
 """マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高, or the account of an adjustment or of the bank, with tax included.
 
-There is a row per tax category.
-
-Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: debit and credit are exchanged if the entry
-reduces the receivable. 借方インボイス stays empty: for a purchase the import then sets 適格.
+There is one row per tax category. Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: if the entry
+reduces the receivable, debit and credit are exchanged. 借方インボイス is empty: the import then sets 適格 for a purchase.
 """
 
 from __future__ import annotations
@@ -23,10 +21,10 @@ from include.skillreport.billing.accounting.journal import accounts, tax_code, t
 from include.skillreport.billing.settings import AccountingSettings, AccountSettings
 
 # The header of the template, unedited. Sources: the vendor's help pages 「仕訳帳」をインポートする (biz.moneyforward.com,
-# guide/import-books/ib01.html) and 「インポート」の使い方 of クラウド会計Plus (guide/journal2/import2.html), read in November 2026.
-# They ask to leave the first row of the columns A to AA (27) as it is, to number 取引No from 1, and to spell accounts,
-# sub-accounts, tax codes and departments as registered. They show the template as pictures. The spelling of the 27 columns comes
-# from public copies of the template (2026), which agree. The template itself is behind a login and was not downloaded.
+# guide/import-books/ib01.html) and 「インポート」の使い方 of クラウド会計Plus (guide/journal2/import2.html), read in November 2026. They
+# ask to keep the first row of the columns A to AA (27) unchanged, to number 取引No from 1, and to spell accounts, sub-accounts, tax codes
+# and departments as registered. They show the template as pictures. The 27 columns are spelled as in public copies of the template (2026),
+# which agree. The template itself is behind a login and was not downloaded.
 COLUMNS = (
     "取引No",
     "取引日",
@@ -90,7 +88,7 @@ def moneyforward(settings: AccountingSettings) -> CsvForm:
 
 
 def _side(account: AccountSettings, partner: str, code: str, posting: Posting, *, tax: str) -> list[str]:
-    """勘定科目, 補助科目, 部門, 取引先, 税区分, インボイス (of purchases only), 金額 and 税額."""
+    """勘定科目, 補助科目, 部門, 取引先, 税区分, インボイス (empty), 金額 and 税額."""
     return [
         account.account,
         account.sub_account,

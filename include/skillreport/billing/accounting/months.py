@@ -1,6 +1,6 @@
 """Accounting months: open until they are handed over to the accountant, then closed. Months are first days (Asia/Tokyo).
 
-No document is booked in a closed month (the trigger ``book`` of ``batch.invoice``), and its files are never written again.
+No document is booked in a closed month (the trigger ``book`` of ``batch.invoice``), and the month's files are never written again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The daily run writes the months of a killed run on the next day. A week since its start bridges days on which the daily run fails too.
-# The business date says nothing about the start: that of an operation on an invoice is in the billed month.
+# The daily run writes the files of a killed run on the next day. A week allows for days on which the daily run fails too. The business date
+# does not show a run's start: for an operation on an invoice, it is in the billed month.
 _UNFINISHED_RUNS = timedelta(days=7)
 
 
@@ -51,7 +51,7 @@ _UNFINISHED_RUNS = timedelta(days=7)
 class HandedOverMonth:
     """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none.
 
-    ``earlier`` are the months with entries that closed with it, at the first hand-over.
+    ``earlier`` are the months with entries that the first hand-over also closed.
     """
 
     month: date
@@ -63,7 +63,7 @@ class HandedOverMonth:
 
 
 def first_open_day(connection: psycopg.Connection) -> date:
-    """The first day after the last closed month; ``date.min`` if no month is closed. No month is closed before the transaction ends."""
+    """The first day after the last closed month, or ``date.min``. No month is closed before the transaction ends."""
     keep_open(connection)
     last = _SQL.column(connection, "last_closed_month")[0]
     return Period.month_of(last).next_day if last else date.min
@@ -72,7 +72,7 @@ def first_open_day(connection: psycopg.Connection) -> date:
 def touched_months(
     platform: psycopg.Connection, execution_id: str, settings: AccountingSettings
 ) -> list[date]:
-    """The months whose files change because of what a run has entered or taken back, or a run of the last days that did not end well."""
+    """The months whose files change, because the run, or an unfinished or failed run of the last days, entered or took back entries."""
     return _SQL.column(
         platform,
         "touched_months",
@@ -85,7 +85,7 @@ def touched_months(
 def write_open_month(
     platform: psycopg.Connection, month: date, settings: AccountingSettings, store: ObjectStore
 ) -> bool:
-    """Write the month's provisional files, unless the month is closed. Returns whether they are written."""
+    """Write the month's provisional files. Returns False if the month is closed."""
     with platform.transaction():
         if month < first_open_day(platform):
             return False
@@ -96,7 +96,7 @@ def write_open_month(
 
 
 def repair_files(platform: psycopg.Connection, store: ObjectStore) -> None:
-    """Delete the provisional files of closed months that a killed hand-over has left."""
+    """Delete the provisional files of closed months after a killed hand-over."""
     last = _SQL.column(platform, "last_closed_month")[0]
     if last:
         delete_provisional(last, store, is_repair=True)
@@ -116,9 +116,9 @@ def hand_over(
     """Write the month's final files, close the month, and delete its provisional files. A retry of the same run returns the closed month.
 
     Documents that are finalised or voided at the same time wait, and belong to the next months. ``accepted.earlier_months``: the first
-    hand-over also closes the months before, and writes the final files of those that have entries. Nobody can write them later.
-    :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, its invoices are not
-        complete, or transfers wait.
+    hand-over also closes the earlier months, and writes the final files of those with entries, because they cannot be written later.
+    :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, its invoices are
+        incomplete, or transfers wait.
     """
     settings = terms.settings.accounting
     with platform.transaction():
@@ -135,7 +135,7 @@ def hand_over(
                 row = _close(platform, each, settings, store, actor, execution_id)
         assert row is not None
         closed_with = _SQL.rows(platform, "closed_with", execution_id=execution_id, month=month)
-    # After the commit: a month that stays open keeps its provisional files.
+    # After the commit, because a month that stays open keeps its provisional files.
     delete_provisional(month, store)
     return replace(_handed_over(row), earlier=tuple(map(_handed_over, closed_with)))
 
@@ -172,7 +172,7 @@ def _require_closable(
     *,
     closes_earlier: bool,
 ) -> list[date]:
-    """Check that the month may close. Returns the earlier months with entries that close with it."""
+    """Check that the month may close. Returns the earlier months with entries that it also closes."""
     name = f"会計月 {month:%Y-%m} "
     if run_date < Period.month_of(month).next_day:
         raise BillingError(

@@ -1,4 +1,4 @@
-"""Whether a month can be handed over: BATCH-018-02 has billed it, no tenant is left, no draft is held, and no transfer waits."""
+"""Decides whether a month can be handed over: it is billed, no tenant has failed, no draft is held, and no transfer waits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LATER = "後で確定した請求は、会計データを確定していない�
 
 @dataclass(frozen=True)
 class Accepted:
-    """What the person who hands a month over accepts: failed tenants, held drafts and waiting transfers are left out.
+    """What the user who hands a month over accepts: failed tenants, held drafts and waiting transfers are left out.
 
     ``earlier_months``: the first hand-over closes earlier months, whose documents the accountant has from another system or version.
     """
@@ -47,10 +47,10 @@ def billed_month(month: date, terms: Terms) -> date:
 
 
 def require_billed(platform: psycopg.Connection, month: date, terms: Terms, accepted: Accepted) -> None:
-    """Check that the invoices of an accounting month are complete. A month before the first one to bill has none.
+    """Check that the invoices of an accounting month are complete. A month before the first month to bill has none.
 
-    A run of all tenants must have ended. What a later run or operation has settled is not failed.
-    :raises BillingError: no run, a run that has not ended or has failed, failed tenants, or held drafts. It says what to do.
+    A run of all tenants must have ended. Tenants that a later run or operation settled are not failed.
+    :raises BillingError: there is no run, a run is unfinished or failed, tenants failed, or drafts are held. It names the action.
     """
     billed = billed_month(month, terms)
     first = terms.settings.first_month
@@ -81,9 +81,9 @@ def require_billed(platform: psycopg.Connection, month: date, terms: Terms, acce
 def require_transfers_settled(
     platform: psycopg.Connection, month: date, terms: Terms, store: ObjectStore, accepted: Accepted
 ) -> None:
-    """Check that no transfer that arrived until the month's end waits for a person, and that no bank's file is still to be read.
+    """Check that no transfer from before the month's end waits for a user, and that no bank file waits for its import.
 
-    :raises BillingError: it names both with their number and yen, and says what to do.
+    :raises BillingError: names the number and yen of the transfers, the files, and the action.
     """
     if accepted.waiting_transfers or not terms.settings.imports_payments:
         return
@@ -106,9 +106,9 @@ def require_transfers_settled(
 def require_earlier_billed(
     platform: psycopg.Connection, month: date, terms: Terms, accepted: Accepted, first_open_day: date
 ) -> None:
-    """Check the months that close with an accounting month: their invoices could not be booked in them any more.
+    """Check the months that close with an accounting month, because their invoices could no longer be booked in them.
 
-    At the first hand-over, they are the months with usage and without an invoice; ``accepted.earlier_months`` accepts them.
+    At the first hand-over, these are the months with usage and without an invoice; ``accepted.earlier_months`` accepts them.
     :raises BillingError: as ``require_billed``.
     """
     if first_open_day > date.min:
@@ -127,7 +127,7 @@ def require_earlier_billed(
 
 
 def _require_run(platform: psycopg.Connection, month: date, billed: date) -> None:
-    """Check that a run of all tenants has ended, and that no run is working."""
+    """Check that a run of all tenants has ended, and that no run is in progress."""
     runs = _SQL.rows(platform, "runs_of_month", billed_month=billed, batch_id=TENANT_BILLING.id)
     name = f"会計月 {month:%Y-%m} は確定できません。{billed:%Y-%m} 分の {TENANT_BILLING.id} "
     working = next((run for run in runs if run["is_working"]), None)

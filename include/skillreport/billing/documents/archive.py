@@ -21,7 +21,7 @@ FORMATS = ("pdf", "json")
 
 
 def render(invoice: Invoice, format_name: str, store: ObjectStore | None, *, sample: bool = False) -> bytes:
-    """The document in one of ``FORMATS``. ``store`` has the images of its issuer. Errors as ``render_pdf`` and ``read_images``."""
+    """The document in one of ``FORMATS``. ``store`` has its issuer's images. Errors as ``render_pdf`` and ``read_images``."""
     if format_name == "json":
         return render_json(invoice, sample=sample)
     return render_pdf(invoice, sample=sample, images=read_images(invoice.issuer, store))
@@ -40,9 +40,9 @@ def write_documents(
     *,
     largest_attachment: int,
 ) -> None:
-    """Write and record the missing files of the tenant's numbered invoices and credit notes of a month, and of their revisions.
+    """Write and record the missing files of the month's numbered invoices, credit notes and revisions of a tenant.
 
-    Afterwards their letters can be sent, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
+    Their e-mails can be sent afterwards, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
     run is killed before it records a file, the next run writes the file again.
     """
     with tenant_transaction(connection, [tenant_id]):

@@ -1,6 +1,6 @@
-"""The corrected document of an invoice (修正した適格請求書): other texts or another due date, with the same number and amounts. Pure.
+"""The corrected document of an invoice (修正した適格請求書): other texts or another due date, but the same number and amounts. Pure.
 
-Source: 消費税法第57条の4第4項. A corrected document has all items anew, and says what it corrects.
+Source: 消費税法第57条の4第4項. A corrected document repeats all items, and says what it corrects.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ REMOVED = "-"
 
 @dataclass(frozen=True)
 class CorrectedTexts:
-    """The texts to replace, and the new due date (Asia/Tokyo). Empty values change nothing. ``REMOVED`` removes an optional text.
+    """The replacement texts, and the new due date (Asia/Tokyo). Empty values change nothing. ``REMOVED`` removes an optional text.
 
-    ``lines`` are the new descriptions by the lines' positions. ``note`` is for the recipient.
+    ``lines`` are the new descriptions by line position. ``note`` is for the recipient.
     """
 
     name: str = ""
@@ -35,7 +35,7 @@ class CorrectedTexts:
 def corrected_invoice(original: Invoice, texts: CorrectedTexts, what: str, corrected_on: date) -> Invoice:
     """The next revision of the final invoice. ``what`` says what was corrected; it is printed.
 
-    :raises BillingError: a position names no line, or nothing changes.
+    :raises BillingError: a position does not exist, or nothing changes.
     """
     unknown = texts.lines.keys() - {line.position for line in original.lines}
     if unknown:
@@ -73,7 +73,7 @@ def corrected_invoice(original: Invoice, texts: CorrectedTexts, what: str, corre
 
 
 def changed_texts(original: Invoice, corrected: Invoice) -> list[tuple[str, int | None, object, object]]:
-    """What a corrected document says otherwise: a title in Japanese with the line's position, and the values before and after."""
+    """The differences of a corrected document: a Japanese title with the line's position, and the values before and after."""
 
     def values(document: Invoice) -> dict[tuple[str, int | None], object]:
         recipient = document.recipient
@@ -98,7 +98,7 @@ def _replaced(present: str | None, entered: str) -> str | None:
 
 
 def _amounts(invoice: Invoice) -> tuple[object, ...]:
-    """Everything that the books and the law's amounts depend on."""
+    """Everything that a correction must not change."""
     return (
         invoice.number,
         invoice.issued_on,

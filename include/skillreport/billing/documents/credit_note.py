@@ -1,8 +1,8 @@
 """The credit note (適格返還請求書) for an invoice or for a part of it. Pure; amounts are in the invoice's currency.
 
-A credit note names lines of its original. It never takes more than earlier credit notes have left of a line. Its tax per rate is rounded
-once, by the original's mode, and never exceeds what is left of the original's tax. A credit note that takes the rest of a rate takes the
-rest of its tax. Each credit note lowers the open amount, and all of them never take more than the original's total.
+A credit note names lines of its original. It never takes more of a line than earlier credit notes left. Its tax per rate is rounded once,
+in the original's mode, and never exceeds the rest of the original's tax. A credit note for the rest of a rate takes the rest of its tax.
+Each credit note lowers the open amount. Together, they never exceed the original's total.
 
 Source: 消費税法第57条の4第3項, BATCH-018-02's rules.
 """
@@ -30,9 +30,7 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class CreditedPart:
-    """The part of one line that a credit note takes: an amount above 0, or a quantity in the line's unit, from which the amount is
-    calculated.
-    """
+    """The part of one line that a credit note takes: an amount above 0, or a quantity in the line's unit, which determines the amount."""
 
     position: int
     amount: Decimal | None = None
@@ -47,11 +45,11 @@ def credit_note(
     reason: str,
     rounding: RoundingMode,
 ) -> Invoice:
-    """The draft credit note. ``earlier`` are the original's final credit notes. Without ``parts`` it takes all that is left.
+    """The draft credit note. ``earlier`` are the original's final credit notes. Without ``parts``, it takes everything that is left.
 
-    The original's total is above 0, like that of every numbered invoice.
-    :raises BillingError: nothing is left, a part names no line or takes more than what is left, or an amount has too many decimals. Or the
-        parts together do not lower the open amount, or they take all of it and leave amounts of a rate.
+    The original's total is above 0, as in every numbered invoice.
+    :raises BillingError: nothing is left, a part names no line or exceeds the rest, an amount has too many decimals, or the parts together
+        do not lower the open amount, exceed it, or take all of it and leave amounts of a rate.
     """
     lines = _lines(original, earlier, parts, rounding)
     if not lines:
@@ -96,7 +94,7 @@ def credit_note(
 def _require_possible(
     original: Invoice, earlier: Sequence[Invoice], tax_totals: Sequence[TaxTotal], total: Decimal
 ) -> None:
-    """Check the whole credit note. An original with deductions has lines whose sum exceeds its total, and lines below 0."""
+    """Check the entire credit note. If the original has deductions, its other lines exceed its total."""
     name, currency = (
         f"請求書 {original.number} の返還額の合計 {-total:,f} {original.currency}",
         original.currency,
@@ -125,7 +123,7 @@ def _require_possible(
 
 @dataclass
 class _Rest:
-    """What earlier credit notes and the earlier parts have left of a line. ``amount`` has the line's sign."""
+    """The rest of a line after the earlier credit notes and parts. ``amount`` has the line's sign."""
 
     line: InvoiceLine
     amount: Decimal
@@ -196,7 +194,7 @@ def _amount_of_quantity(
     if quantity == rest.quantity:
         return abs(rest.amount)
     exact = EXACT.divide(abs(line.exact_amount) * quantity, line.quantity)
-    # If earlier parts were rounded up, less than the calculated amount may be left.
+    # If earlier parts were rounded up, the rest may be less than the calculated amount.
     return min(round_to_minor_unit(exact, original.currency, rounding), abs(rest.amount))
 
 
@@ -225,7 +223,7 @@ def _credited_line(
 
 
 def _sums(lines: Sequence[InvoiceLine]) -> dict[TaxCategory, Decimal]:
-    """The amounts that the lines take per category, with the sign of the original."""
+    """The credited amounts per category, with the original's sign."""
     sums: dict[TaxCategory, Decimal] = {}
     for line in lines:
         sums[line.tax_category] = sums.get(line.tax_category, _ZERO) - line.amount
@@ -233,7 +231,7 @@ def _sums(lines: Sequence[InvoiceLine]) -> dict[TaxCategory, Decimal]:
 
 
 def _left(total: TaxTotal, earlier: Sequence[Invoice]) -> tuple[Decimal, Decimal]:
-    """The amount and the tax of a rate that earlier credit notes have left."""
+    """The amount and the tax of a rate that are left after earlier credit notes."""
     return _less_credited(total, [credit.tax_totals for credit in earlier])
 
 
@@ -252,11 +250,11 @@ def _taken(
     left: tuple[Decimal, Decimal],
     taken: Decimal,
 ) -> tuple[Decimal, Decimal]:
-    """The amount and the tax that the credit note takes of a rate. If a rate is negative, both are."""
+    """The amount and the tax of a rate that the credit note takes, with the sign of the rate's total."""
     left_amount, left_tax = left
     if taken == left_amount:
         return left_amount, left_tax
-    # Without the line of a discount, the sum of a rate's lines exceeds the rate's amount.
+    # Without the discount's line, the sum of a rate's lines exceeds the rate's amount.
     if not min(_ZERO, left_amount) <= taken <= max(_ZERO, left_amount):
         raise BillingError(
             "CREDIT_TOO_LARGE",
@@ -280,7 +278,7 @@ def _yen_tax(
     taken: dict[TaxCategory, Decimal],
     rounding: RoundingMode,
 ) -> YenTax:
-    """The totals per rate in yen, by the original's exchange rate."""
+    """The totals per rate in yen, at the original's exchange rate."""
     credited = [credit.yen_tax.totals for credit in earlier if credit.yen_tax]
     in_currency = {total.category: _left(total, earlier)[0] for total in original.tax_totals}
     totals = []

@@ -1,4 +1,4 @@
-"""The content of an invoice. PDF, JSON and CSV show the same content; finalising makes it immutable.
+"""The content of an invoice. PDF, JSON and CSV show the same content. Finalising makes it immutable.
 
 Amounts are Decimal in the invoice's currency with its minor units, and strings in JSON. Dates are Asia/Tokyo.
 """
@@ -23,9 +23,7 @@ class Document(BaseModel):
 
 
 def is_default(value: Any) -> bool:
-    """Whether an optional field has its default. Then JSON omits it, so documents that were stored before the field existed keep their
-    bytes.
-    """
+    """True if an optional field has its default. JSON then omits it, so that documents from before the field existed keep their bytes."""
     return value in (None, "ja", ())
 
 
@@ -79,14 +77,14 @@ class Issuer(Document):
 
 
 def addressed(name: str, honorific: Honorific, language: Language) -> str:
-    """A customer's name as a letter begins, in Japanese with the honorific."""
+    """A customer's name as a salutation, in Japanese with the honorific."""
     return f"{name} {honorific}".rstrip() if language == "ja" else name
 
 
 class Recipient(Document):
     """The invoice's recipient, as the document shows it. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan.
 
-    No e-mail address: the invoice stays when the tenant's data are deleted.
+    There is no e-mail address, because the invoice remains when the tenant's data are deleted.
     """
 
     name: str
@@ -97,15 +95,15 @@ class Recipient(Document):
     honorific: Annotated[Honorific, Field(exclude_if=lambda value: value == "御中")] = "御中"
 
     def addressed(self, language: Language) -> str:
-        """The name as a letter begins, in Japanese with the honorific."""
+        """The name as a salutation, in Japanese with the honorific."""
         return addressed(self.name, self.honorific, language)
 
 
 class InvoiceLine(Document):
     """One line. ``amount`` is ``exact_amount`` (at most 30 decimals), rounded once. Readers see and add ``amount``.
 
-    ``quantity`` is charged, without free quantities, in ``unit``. ``explanation`` has the steps of the calculation in the invoice's
-    language. ``credited_position`` is the original's line that a line of a credit note credits.
+    ``quantity`` is the charged quantity, without free quantities, in ``unit``. ``explanation`` has the calculation's steps in the invoice's
+    language. ``credited_position`` is the original's line that a credit note's line credits.
     """
 
     position: int
@@ -141,7 +139,7 @@ class DocumentReference(Document):
 
 
 class Correction(Document):
-    """A later revision (from 2 on) of a document: the day on which it was corrected, and what was corrected."""
+    """A later revision (from 2 on) of a document: the day and the subject of the correction."""
 
     revision: int
     corrected_on: date
@@ -151,13 +149,13 @@ class Correction(Document):
 class Invoice(Document):
     """An invoice or a credit note. A draft has no number, issue date or due date.
 
-    ``replaces`` is the void or credited invoice of the same month that this one replaces. A credit note has ``original_number`` and
-    ``original_issued_on`` of its invoice, and its ``reason``. ``remaining_total`` is the invoice's total, tax included, less this and the
-    earlier credit notes.
+    ``replaces`` is the void or credited invoice of the same month that this one replaces. A credit note has a ``reason``, and its invoice's
+    ``original_number`` and ``original_issued_on``. ``remaining_total`` is the invoice's total, tax included, less this and the earlier
+    credit notes.
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
-    ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
-    bytes. ``note`` is for the recipient. A corrected document has its ``correction``. ``order_number`` is the customer's (注文番号) on the
+    ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so that older invoices keep their
+    bytes. ``note`` is for the recipient. A corrected document has a ``correction``. ``order_number`` is the customer's (注文番号) on the
     last day of the month.
     """
 
@@ -192,12 +190,12 @@ class Invoice(Document):
 
     @property
     def revision(self) -> int:
-        """The revision of the document: 1, or that of its correction."""
+        """The revision of the document: 1, or its correction's."""
         return self.correction.revision if self.correction else 1
 
     @property
     def is_taxable(self) -> bool:
-        """Whether a part is taxed. Only then is a credit note a 適格返還請求書."""
+        """True if a part is taxed. Only then is a credit note a 適格返還請求書."""
         return any(total.rate_percent for total in self.tax_totals)
 
     @property
@@ -206,11 +204,11 @@ class Invoice(Document):
         return f"{self.number}{revision_suffix(self.revision)}"
 
     def with_images(self, images: Mapping[str, str | None]) -> Self:
-        """The invoice with these names as ``logo`` and ``seal`` of its issuer."""
+        """The invoice with these names as its issuer's ``logo`` and ``seal``."""
         return self.model_copy(update={"issuer": self.issuer.model_copy(update=dict(images))})
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
-        """The invoice with the values that finalising adds. A credit has no due date."""
+        """The invoice with the values that finalising adds. A credit note has no due date."""
         return self.model_copy(update={"number": number, "issued_on": issued_on, "due_on": due_on})
 
 
@@ -225,5 +223,5 @@ def file_key(period_start: date, number: str, revision: int, format_name: str) -
 
 
 def revision_suffix(revision: int) -> str:
-    """What the names of files and the ids of letters of a later revision end with: ``-r2``."""
+    """The end of file names and e-mail ids of a later revision: ``-r2``."""
     return f"-r{revision}" if revision > 1 else ""

@@ -1,7 +1,7 @@
-"""The issuer's logo and seal (角印): checked before a run issues documents, and kept in the object store under their SHA-256.
+"""The issuer's logo and seal (角印). A run checks them before it issues documents, and keeps them in the object store under their SHA-256.
 
-The name of a kept image, ``<sha256>.png`` or ``.jpg``, is part of a document's content. So a document keeps its bytes after the logo was
-replaced.
+The name of a kept image, ``<sha256>.png`` or ``.jpg``, is part of a document's content. A document therefore keeps its bytes after the logo
+is replaced.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def image_key(name: str) -> str:
 
 
 def keep_images(issuer: IssuerSettings, store: ObjectStore) -> dict[str, str]:
-    """Keep the present ``logo`` and ``seal`` under their SHA-256; returns the names of those that are set.
+    """Keep the present ``logo`` and ``seal`` under their SHA-256. Returns the names of the images that are set.
 
-    :raises SettingsError: a file is missing, too large, or no PNG or JPEG that a PDF can contain. It names the file and the limit.
+    :raises SettingsError: names a file that is missing, too large (with the limit), or no PNG or JPEG that a PDF can contain.
     """
     names = {}
     for setting, key in (("logo", issuer.logo), ("seal", issuer.seal)):
@@ -75,7 +75,7 @@ def read_images(issuer: Issuer, store: ObjectStore | None) -> dict[str, bytes]:
 
 
 def _checked(content: bytes) -> tuple[str, str]:
-    """The suffix of an image's name, and what is wrong with the image; empty if nothing is."""
+    """The suffix of an image's name, and the image's problem; empty if there is none."""
     if len(content) > LARGEST_BYTES:
         return "", f"{LARGEST_BYTES // 1000:,} KB を超えます。小さくしてください"
     try:

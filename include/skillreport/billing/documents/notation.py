@@ -44,7 +44,7 @@ class Notation(ABC):
 
     @abstractmethod
     def short_span(self, first: date, last: date) -> str:
-        """The same, for a column of a table."""
+        """``span`` for a table's column."""
 
     def number(self, value: Decimal, decimals: int = 0) -> str:
         """The number with thousands separators and at least this many decimals. No digit is dropped."""
@@ -65,7 +65,7 @@ class Notation(ABC):
         return self.yen if currency == YEN else currency
 
     def country(self, code: str) -> str:
-        """The name of a country (ISO 3166-1 alpha-2), by Unicode CLDR. An unknown code stays as it is."""
+        """The name of a country (ISO 3166-1 alpha-2) from Unicode CLDR. An unknown code is returned unchanged."""
         return str(_locale(self.language).territories.get(code.upper(), code))
 
 
@@ -111,7 +111,7 @@ NOTATIONS: dict[str, Notation] = {each.language: each for each in (JapaneseNotat
 
 
 def character_forms(country: str | None) -> dict[str, str] | None:
-    """Language and region of a country with its own forms of Chinese characters; None: Japan's, or none."""
+    """Language and region of a country with its own forms of Chinese characters. None for Japan and all other countries."""
     forms = _SCRIPTS.get((country or "").upper())
     return None if forms is None else dict(zip(("lang", "region"), forms, strict=True))
 

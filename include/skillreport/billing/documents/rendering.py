@@ -1,4 +1,4 @@
-"""One invoice as PDF and JSON. Nothing is rounded or calculated here."""
+"""One invoice as PDF and JSON. This module rounds and calculates nothing."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SAMPLE_MARKS = {"ja": "見本（請求書ではありません）", "en": "Sampl
 # Characters of JIS X 0213 that are in no font.
 _NOT_IN_FONTS = frozenset("≒⦅⦆")
 
-# Words of scripts that are in the fonts but not in JIS X 0213: a letter, or a letter with the marks that its font can place. Other marks
-# are doubtful. A test renders all of them.
+# Words of scripts that are in the fonts but not in JIS X 0213: a letter, or a letter with marks that its font can place. Other marks are
+# doubtful. A test renders all of them.
 _PRINTABLE = re.compile(
     "[\u00a0-\u00ac\u00ae-\u024f\u1e00-\u1eff]"  # Latin
     "|[\u0370-\u0377\u037a-\u037f\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u03e1\u03f0-\u03ff\u0400-\u0482\u048a-\u052f]"
@@ -40,7 +40,7 @@ _PRINTABLE = re.compile(
     "|[\u4e00-\u9fef\u3400-\u4db5\u3105-\u312f]"  # Chinese
 )
 
-# How JSON writes control characters other than \n and \t. A backslash of a text is written as two.
+# The escapes of control characters other than \n and \t in JSON. A backslash in a text is written twice.
 _CONTROL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\[bfru]")
 
 
@@ -49,15 +49,15 @@ def render_pdf(invoice: Invoice, *, sample: bool = False, images: Mapping[str, b
 
     A ``sample`` has 見本 across each page. ``images`` are the issuer's images by name (``issuer_images.read_images``).
 
-    Call it from one thread at a time. Never call it in a process that was forked after its parent created a PDF: typst's threads are
-    missing there.
+    Call it from one thread at a time. Never call it in a process that was forked after its parent created a PDF, because typst's threads
+    are missing there.
 
-    :raises BillingError: a text contains a character that the fonts do not have.
+    :raises BillingError: a text contains a character that is in no font.
     """
     printed = _printed(invoice) | {"sample_mark": SAMPLE_MARKS[invoice.language] if sample else None}
     data = json.dumps(printed, ensure_ascii=False)
     try:
-        # The archive format. It makes a missing glyph an error, which typst otherwise prints as a box.
+        # The archive format makes a missing glyph an error. Otherwise, typst prints a box.
         return compile_pdf(
             _TEMPLATE,
             "invoice",
@@ -77,7 +77,7 @@ def render_pdf(invoice: Invoice, *, sample: bool = False, images: Mapping[str, b
 def require_printable(invoice: Invoice) -> None:
     """Check that the fonts have all characters of the invoice, before it gets a number.
 
-    Only an invoice with a doubtful character is rendered for the check: one outside JIS X 0213 and outside the scripts of legal names
+    Only an invoice with a doubtful character is rendered for the check: a character outside JIS X 0213 and the scripts of legal names
     (``_PRINTABLE``), a control character, or a combining character without its letter.
     :raises BillingError: as ``render_pdf``.
     """
@@ -130,7 +130,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "number": invoice.number,
         "order_number": invoice.order_number,
         "original": _reference(invoice.original_number, invoice.original_issued_on, notation),
-        # Only after a partial credit note an amount is left to pay.
+        # Only a partial credit note leaves an amount to pay.
         "remaining": money(invoice.remaining_total) if invoice.remaining_total else None,
         "replaces": invoice.replaces
         and _reference(invoice.replaces.number, invoice.replaces.issued_on, notation),
@@ -160,14 +160,13 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
 
 
 def _reference(number: str | None, issued_on: date | None, notation: Notation) -> dict[str, str] | None:
-    """Another document."""
     if number is None or issued_on is None:
         return None
     return {"number": number, "issued_on": notation.day(issued_on)}
 
 
 def _printed_recipient(recipient: Recipient, notation: Notation) -> dict[str, Any]:
-    """An address in Japan includes its country only in another language."""
+    """The recipient's data. An address in Japan includes its country only in another language."""
     country = recipient.country
     shown = notation.country(country or _JAPAN)
     return recipient.model_dump() | {

@@ -1,1 +1,1 @@
-"""The price list and the calculation of an invoice from it. Pure."""
+"""The price list, and the calculation of an invoice. Pure."""

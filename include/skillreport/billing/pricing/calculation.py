@@ -58,7 +58,7 @@ def price(inputs: BillingInputs) -> Invoice:
 
 
 def price_signed(inputs: BillingInputs) -> Invoice:
-    """As ``price``, but the total may be below 0: for comparisons, not for an invoice."""
+    """As ``price``, but the total may be below 0. For comparisons only."""
     calculation = calculate(inputs)
     return _invoice(inputs, [line for line in calculation.lines if line.amount], calculation.remarks)
 
@@ -77,7 +77,7 @@ def calculate(inputs: BillingInputs) -> Calculation:
 
 
 def require_closed_days(inputs: BillingInputs) -> None:
-    """Check that BATCH-018-01 has closed all billable days; ``allow_incomplete`` needs at least one closed day.
+    """Check that BATCH-018-01 has closed all billable days. With ``allow_incomplete``, one closed day is enough.
 
     :raises BillingError: names the days that are not closed.
     """
@@ -177,9 +177,9 @@ class Calculation:
                 )
 
     def add_commitment(self) -> None:
-        """Add the difference between the minimum commitment and the sum so far, with the tax category of the last plan.
+        """Add the difference between the minimum commitment and the sum so far, in the tax category of the last plan.
 
-        The minimum does not depend on usage, so it also applies when a charge is missing for lack of a record.
+        The minimum does not depend on usage. It also applies if a charge is left out because it has no records.
         """
         inputs = self.inputs
         minimums = [
@@ -203,7 +203,7 @@ class Calculation:
         )
 
     def add_extra_charges(self) -> None:
-        """Add the one-off lines. Discounts do not apply to them, they do not count towards the minimum, and each keeps its tax category."""
+        """Add the one-off lines. Discounts and the minimum commitment ignore them, and each keeps its tax category."""
         for extra in self.inputs.extra_charges:
             if extra.currency != self.inputs.currency:
                 raise BillingError(
@@ -226,7 +226,7 @@ class Calculation:
     def _add_charge(
         self, priced: PricedPart, charge: Charge, charges: ChargeLines, basis: Decimal
     ) -> Decimal:
-        """Add the line of a charge, if it has one; returns its rounded amount."""
+        """Add the charge's line, if any. Returns its rounded amount."""
         line = charges.line(charge, basis)
         if line is None:
             return _ZERO
@@ -248,7 +248,7 @@ class Calculation:
         return self.inputs.tax_category or listed
 
     def _sums(self) -> dict[TaxCategory, Decimal]:
-        """The sum of the lines so far per tax rate, if it is above 0."""
+        """The sums of the lines so far per tax rate, if above 0."""
         sums: dict[TaxCategory, Decimal] = dict.fromkeys(TaxCategory, _ZERO)
         for line in self.lines:
             sums[line.tax_category] += line.amount
@@ -333,7 +333,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
 
 
 def no_exchange_rate(inputs: BillingInputs) -> BillingError:
-    """The month has no rate of the invoice's currency."""
+    """The error that the month has no rate for the invoice's currency."""
     return BillingError(
         "NO_EXCHANGE_RATE",
         f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。"
@@ -375,9 +375,9 @@ def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None
 def _spread(
     amount: Decimal, sums: Mapping[TaxCategory, Decimal], currency: str
 ) -> dict[TaxCategory, Decimal]:
-    """Split an amount in proportion to the sums, in whole minor units. No part is larger than its sum.
+    """Split an amount in proportion to the sums, in whole minor units. No part exceeds its sum.
 
-    The remainder of rounding goes to the largest sums.
+    The largest sums take the rounding remainder.
     """
     whole = sum(sums.values())
     parts = {

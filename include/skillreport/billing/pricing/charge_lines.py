@@ -26,7 +26,7 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class ChargeLine:
-    """A usage line that is not rounded yet. ``quantity`` is charged, without free quantities."""
+    """A usage line before rounding. ``quantity`` is the charged quantity, without free quantities."""
 
     exact_amount: Decimal
     explanation: tuple[str, ...]
@@ -36,7 +36,7 @@ class ChargeLine:
 
 
 class ChargeLines:
-    """The lines of a plan's charges in its part of the month. ``remarks`` name the charges that lack records."""
+    """The lines of a plan's charges in its part of the month. ``remarks`` name the charges without records."""
 
     def __init__(self, inputs: BillingInputs, priced: PricedPart, words: Words) -> None:
         self.remarks: list[str] = []
@@ -49,7 +49,7 @@ class ChargeLines:
         self._closed = [day for day in inputs.usage_days if self._part.holds(day.usage_date)]
 
     def line(self, charge: Charge, basis: Decimal) -> ChargeLine | None:
-        """The line of a charge, or None if it has no record and no minimum. ``basis``: the lines of which a percentage is charged.
+        """The line of a charge, or None if it has no record and no minimum. ``basis``: the sum of the lines that a percentage applies to.
 
         :raises BillingError: an amount of its meter is in another currency.
         """
@@ -103,7 +103,7 @@ class ChargeLines:
         )
 
     def _metered_line(self, charge: MeteredPercentageCharge) -> ChargeLine | None:
-        """The line of a percentage of a meter. A day without a row has no events; without any row there is no record."""
+        """The line for a percentage of a meter. A day without a row has no events. Without any row, there is no record."""
         words = self._words
         rows = [
             row
@@ -175,7 +175,7 @@ class ChargeLines:
         return round_to_minor_unit(amount, self._inputs.currency, self._inputs.rounding)
 
     def _remark_on_records(self, charge: MetricCharge, recorded: int) -> None:
-        """Add a remark about a charge whose metric has a record on only ``recorded`` of the closed days."""
+        """Add a remark if the charge's amount depends on a metric that has records on only ``recorded`` of the closed days."""
         is_percentage = isinstance(charge, PercentageCharge)
         if isinstance(charge, PercentageCharge) and not charge.fixed_amount:
             return  # Its amount does not depend on the metric.

@@ -1,7 +1,7 @@
-"""The minimum commitment of a month, day by day. Pure; days are Asia/Tokyo dates, amounts are per month, with tax if the price list has it.
+"""The minimum commitment of a month, by day. Pure. Days are Asia/Tokyo dates. Amounts are monthly, and include tax if the price list does.
 
-Each billable day adds one day's share of the commitment that applies to it: the tenant's commitment (of several, the one that began last),
-otherwise its plan's. Source: BATCH-018-02's rules.
+Each billable day adds one day's share of its commitment: the tenant's (of several, the one that began last), or else its plan's. Source:
+BATCH-018-02's rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from include.skillreport.billing.periods import Period
 
 
 class Commitment(Document):
-    """A tenant's agreed minimum per month, with tax if the price list has it. It replaces the minimum of its plans."""
+    """A tenant's agreed monthly minimum, with tax if the price list includes it. It replaces the minimum of its plans."""
 
     amount: Annotated[Decimal, Field(ge=0)]
     currency: str
@@ -30,13 +30,13 @@ class Commitment(Document):
     valid_to: date | None = None
 
     def holds(self, day: date) -> bool:
-        """Whether the commitment is valid on the day."""
+        """True if the commitment is valid on the day."""
         return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
 
 
 @dataclass(frozen=True)
 class CommittedDays:
-    """Consecutive days with one commitment above 0. ``is_agreed``: it is the tenant's commitment, not its plan's."""
+    """Consecutive days with one commitment above 0. ``is_agreed``: it is the tenant's, not its plan's."""
 
     days: Period
     amount: Decimal
@@ -46,7 +46,7 @@ class CommittedDays:
 def committed_days(
     plan_minimums: Sequence[tuple[Period, Decimal]], commitments: Sequence[Commitment], currency: str
 ) -> list[CommittedDays]:
-    """The days with a commitment, in order. ``plan_minimums``: the billable parts of the month with their plan's minimum.
+    """The days with a commitment, in order. ``plan_minimums``: the month's billable parts with their plans' minimums.
 
     :raises BillingError: a billable day's commitment is in another currency.
     """

@@ -69,9 +69,9 @@ class TaxTotal(BaseModel):
 
 
 def rate_percent(category: TaxCategory, on: date, own: Mapping[str, Decimal] | None = None) -> Decimal:
-    """The rate in percent for a service that ends on that day. ``own``: the price list's rates of that day.
+    """The rate in percent for a service that ends on the day ``on``. ``own``: the price list's rates on that day.
 
-    :raises ValueError: the day is before October 2019.
+    :raises ValueError: the day is before October 2019, and ``own`` is None.
     """
     if own is not None:
         return own.get(category, Decimal(0))

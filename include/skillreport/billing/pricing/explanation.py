@@ -1,4 +1,4 @@
-"""The explanation of an invoice: every line, with the closed days it was calculated from. ``explain`` is its text for operators."""
+"""The explanation of an invoice: every line, and the closed days behind it. ``explain`` is its text for operators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.skillreport.billing.pricing.wording import Japanese
 
 @dataclass(frozen=True)
 class PartDays:
-    """A part of the month with one plan: its closed days, the metrics that its charges count, and the days of its meters, by meter."""
+    """A part of the month with one plan: its closed days, the metrics of its charges, and the days of its meters, by meter."""
 
     priced: PricedPart
     metrics: Sequence[Metric]
@@ -25,7 +25,7 @@ class PartDays:
 
 
 def part_days(inputs: BillingInputs) -> list[PartDays]:
-    """The closed days from which each part of the month was calculated."""
+    """The closed days of each part of the month."""
     return [_part_days(inputs, priced) for priced in inputs.parts]
 
 
@@ -68,7 +68,7 @@ def figure(day: UsageDay, metric: Metric) -> str | None:
 def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     """The steps of the calculation in order, including lines with an amount of 0. Amounts are in the invoice's currency.
 
-    It is in Japanese, even for an invoice in another language. ``invoice`` is no credit note.
+    The text is always Japanese. ``invoice`` is no credit note.
     """
     yield f"{invoice.number or '（未確定）'} {inputs.tenant_code} {inputs.period.start} – {inputs.period.end} {inputs.currency}"
     yield f"料金表 {inputs.price_list_version} 版、端数処理 {inputs.rounding}、入力の SHA-256 {inputs.digest()}"

@@ -96,7 +96,7 @@ class TaxRates(PriceListEntry):
 class PriceListVersion(PriceListEntry):
     """The plans from the first day of a month on, so that no month has two prices.
 
-    Either all prices include tax or none does, so that no invoice mixes both. ``tax_rates``: None, those of ``consumption_tax``.
+    Either all prices include tax or none does, so that no invoice mixes both. Without ``tax_rates``, those of ``consumption_tax`` apply.
     """
 
     effective_from: FirstOfMonth
@@ -106,7 +106,7 @@ class PriceListVersion(PriceListEntry):
 
 
 class PriceList(PriceListEntry):
-    """All versions. ``sample``: the prices are examples, and no invoice is finalised with them."""
+    """All versions. ``sample``: the prices are examples, so no invoice is finalised."""
 
     sample: Flag
     versions: Annotated[tuple[PriceListVersion, ...], Field(min_length=1)]
@@ -131,12 +131,12 @@ class PriceList(PriceListEntry):
         )
 
     def rate_percent(self, category: TaxCategory, month_start: date) -> Decimal:
-        """The rate in percent of a month's services. :raises BillingError: the month is before the first version."""
+        """The tax rate in percent for a month's services. :raises BillingError: the month is before the first version."""
         own = self.version_for(month_start).tax_rates
         return rate_percent(category, month_start, own.model_dump() if own else None)
 
     def included(self, plan: str | None, month_start: date) -> Mapping[Metric, Decimal]:
-        """The quantities that a plan includes per month; empty for an unknown plan and before the first version."""
+        """The monthly quantities that a plan includes; empty for an unknown plan and before the first version."""
         version = next(
             (version for version in reversed(self.versions) if version.effective_from <= month_start), None
         )

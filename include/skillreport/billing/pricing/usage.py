@@ -1,7 +1,7 @@
 """The charged quantity, from the closed days of a period. Pure; days are Asia/Tokyo dates.
 
-``sum`` is for events (API calls, reports). ``max``, ``average`` and ``latest`` are for levels (users, storage), which are priced per month:
-a sum over 30 days would charge them thirtyfold.
+``sum`` is for events (API calls, reports). ``max``, ``average`` and ``latest`` are for levels (users, storage), which have monthly prices:
+a sum over 30 days would charge them 30 times.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Aggregation(StrEnum):
 
     @property
     def is_level(self) -> bool:
-        """Whether the result is for a whole month, independent of the number of days."""
+        """True if the result is monthly, regardless of the number of days."""
         return self is not Aggregation.SUM
 
 

@@ -1,9 +1,9 @@
-"""Adjustments of a receivable without money: the fee that a payer's bank has kept, a write-off (貸倒れ), and its recovery. Pure.
+"""Adjustments of a receivable without money: the fee that a payer's bank kept, a write-off (貸倒れ), and its recovery. Pure.
 
 Amounts are in the invoice's currency, and for the books in yen. Days are Asia/Tokyo dates.
 
 Sources: 消費税法第57条の4第3項 and 施行令第70条の9第3項 (a return below ¥10,000 with tax needs no document), 消費税法第39条 and
-施行令第59条 (the tax in a bad debt is deducted only for certain facts).
+施行令第59条 (the tax in a bad debt is deductible only for certain facts).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ZERO = Decimal(0)
 
 
 class AdjustmentKind(StrEnum):
-    """Why a receivable changes. A recovery gives back a part of a write-off, because a payment has arrived."""
+    """Why a receivable changes. A recovery undoes a part of a write-off, because a payment has arrived."""
 
     FEE = "fee"
     WRITE_OFF = "write_off"
@@ -54,9 +54,7 @@ _LABELS = {
 
 
 class Contra(StrEnum):
-    """The account against the receivable: sales, a return of them, a purchase (支払手数料), a bad debt, income from its recovery, or the
-    bank's.
-    """
+    """The account against the receivable: sales, a return, a purchase (支払手数料), a bad debt, income from a recovery, or the bank's."""
 
     SALES = "sales"
     RETURN = "return"
@@ -67,7 +65,7 @@ class Contra(StrEnum):
 
 
 class AdjustedTax(Document):
-    """The part of one tax category, tax included; ``yen`` and ``yen_tax`` are the amounts in the books."""
+    """The part of one tax category, tax included. ``yen`` and ``yen_tax`` are the amounts in the books."""
 
     category: TaxCategory
     rate_percent: Decimal
@@ -84,7 +82,7 @@ class AdjustedTax(Document):
 
 
 class Adjustment(Document):
-    """An adjustment of an invoice. A positive ``amount`` reduces what is open; a negative one takes that back. The parts add up to it."""
+    """An adjustment of an invoice. A positive ``amount`` reduces the open amount; a negative one undoes that. The parts add up to it."""
 
     kind: AdjustmentKind
     contra: Contra
@@ -113,9 +111,9 @@ def fee(
     as_purchase: bool,
     yen: Decimal | None = None,
 ) -> Adjustment:
-    """The bank's fee as a return of sales at the invoice's own rates, or ``as_purchase`` at the standard rate.
+    """The bank's fee as a return of sales at the invoice's rates, or ``as_purchase`` at the standard rate.
 
-    ``yen`` is what the books have of it, if it is all that is open.
+    ``yen`` is its amount in the books, if the fee is the entire open amount.
     """
     shares = {TaxCategory.STANDARD: amount} if as_purchase else _shares(invoice, credits, amount)
     parts = _parts(shares, invoice, inputs, _Known({}, {}, yen))
@@ -132,10 +130,10 @@ def write_off(
     deducts_tax: bool,
     yen: Decimal | None = None,
 ) -> Adjustment:
-    """The write-off of an amount. Without a fact of 施行令第59条 (``deducts_tax``) no tax is deducted.
+    """The write-off of an amount. Tax is deducted only with a fact of 施行令第59条 (``deducts_tax``).
 
-    ``yen`` is what the books have of it, if it is all that is open. If nothing of the invoice was paid, its taxes are those of the invoice
-    less its credit notes.
+    ``yen`` is its amount in the books, if it is the entire open amount. If nothing of the invoice was paid, its taxes are the invoice's
+    less the credit notes'.
     """
     left = _left(invoice, credits)
     known = _Known({}, {}, yen)
@@ -147,9 +145,9 @@ def write_off(
 
 
 def recovery(written_off: Sequence[Adjustment], amount: Decimal, currency: str) -> Adjustment:
-    """What a payment of ``amount`` gives back of an invoice's write-offs, less its earlier recoveries.
+    """The recovery by a payment of ``amount``, from an invoice's write-offs less its earlier recoveries.
 
-    The parts are in proportion to what is left; the last recovery takes all that is left.
+    The parts are in proportion to the rest. The last recovery takes the entire rest.
     """
     left = total_parts(written_off)
     whole = sum((part.gross for part in left), _ZERO)
@@ -186,12 +184,12 @@ def recovery(written_off: Sequence[Adjustment], amount: Decimal, currency: str) 
 
 
 def recovered_amount(written_off_total: Decimal, open_amount: Decimal) -> Decimal:
-    """What a payment has recovered of the write-offs: the amount that is overpaid after it, or all of them."""
+    """The amount of the write-offs that a payment recovered: the overpaid amount after it, but at most all of them."""
     return max(min(written_off_total, -open_amount), _ZERO)
 
 
 def taken_back(adjustments: Sequence[Adjustment]) -> list[Adjustment]:
-    """The adjustments that take back what these of one kind leave together, one for each account."""
+    """The adjustments that take back these adjustments of one kind: one for each account, with their sum."""
     by_contra: dict[Contra, list[Adjustment]] = {}
     for each in adjustments:
         by_contra.setdefault(each.contra, []).append(each)
@@ -205,7 +203,7 @@ def taken_back(adjustments: Sequence[Adjustment]) -> list[Adjustment]:
 
 
 def total_parts(adjustments: Iterable[Adjustment]) -> tuple[AdjustedTax, ...]:
-    """The parts of several adjustments, added per category. Those of 0 are left out."""
+    """The parts of several adjustments, added per category, without those of 0."""
     sums: dict[TaxCategory, AdjustedTax] = {}
     for part in (part for each in adjustments for part in each.parts):
         known = sums.get(part.category)
@@ -223,7 +221,7 @@ def total_parts(adjustments: Iterable[Adjustment]) -> tuple[AdjustedTax, ...]:
 
 
 def require_fee(invoice: Invoice, inputs: BillingInputs, amount: Decimal, *, earlier: Decimal) -> None:
-    """Check a fee; ``earlier`` is the sum of the invoice's other fees.
+    """Check a fee. ``earlier`` is the sum of the invoice's other fees.
 
     :raises BillingError: the amount is impossible, or the fees reach ¥10,000, so that the return needs a document.
     """
@@ -251,7 +249,7 @@ def require_day(invoice: Invoice, day: date, today: date) -> None:
 
 
 def yen_per_unit(inputs: BillingInputs) -> Decimal:
-    """The rate at which the invoice is booked. Without a rate, no invoice in another currency is final."""
+    """The invoice's rate in the books. Every final invoice in another currency has a rate."""
     if inputs.currency == YEN:
         return Decimal(1)
     assert inputs.exchange_rate is not None, "a final invoice has its rate"
@@ -259,7 +257,7 @@ def yen_per_unit(inputs: BillingInputs) -> Decimal:
 
 
 class _Known(NamedTuple):
-    """Amounts that are not calculated anew: the tax per category in currency and in yen, and the yen of all parts together."""
+    """Amounts that are not calculated again: the tax per category in currency and in yen, and the total yen of the parts."""
 
     taxes: Mapping[TaxCategory, Decimal]
     yen_taxes: Mapping[TaxCategory, Decimal]
@@ -267,7 +265,7 @@ class _Known(NamedTuple):
 
 
 class _Left(Document):
-    """What credit notes have left of a category, tax included."""
+    """The rest of a category after credit notes, tax included."""
 
     category: TaxCategory
     gross: Decimal
@@ -285,7 +283,7 @@ def _left(invoice: Invoice, credits: Sequence[Invoice]) -> list[_Left]:
 
 
 def _yen_taxes_left(invoice: Invoice, credits: Sequence[Invoice]) -> dict[TaxCategory, Decimal]:
-    """The tax in yen that the documents of another currency state, less that of the credit notes."""
+    """The tax in yen on an invoice in another currency, less its credit notes'."""
     sums: dict[TaxCategory, Decimal] = {}
     for total in (total for each in (invoice, *credits) if each.yen_tax for total in each.yen_tax.totals):
         sums[total.category] = sums.get(total.category, _ZERO) + total.tax_amount
@@ -297,9 +295,9 @@ def _grosses(left: Iterable[_Left]) -> dict[TaxCategory, Decimal]:
 
 
 def _shares(invoice: Invoice, credits: Sequence[Invoice], amount: Decimal) -> dict[TaxCategory, Decimal]:
-    """The amount, split by what is left of the invoice's categories. The largest category takes the rounding difference.
+    """The amount, split in proportion to the rest of each category of the invoice. The largest category takes the rounding difference.
 
-    A category below 0 (deductions only) takes nothing, unless the amount is all that is left.
+    A category below 0 (deductions only) takes nothing, unless the amount is the entire rest.
     """
     grosses = _grosses(_left(invoice, credits))
     if sum(grosses.values(), _ZERO) == amount:
@@ -323,7 +321,7 @@ def _parts(
     inputs: BillingInputs,
     known: _Known | None = None,
 ) -> tuple[AdjustedTax, ...]:
-    """The shares with their tax, in currency and in yen, as far as they are not known."""
+    """The shares with their tax, in currency and in yen. Known amounts are not calculated."""
     known = known or _Known({}, {}, None)
     rate, rounding = yen_per_unit(inputs), inputs.rounding
     whole = sum(shares.values(), _ZERO)

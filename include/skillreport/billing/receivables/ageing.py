@@ -1,4 +1,4 @@
-"""Ageing of receivables: the open amounts per tenant and currency by the days since their due date. Pure; days are Asia/Tokyo dates."""
+"""Ageing of receivables: open amounts per tenant and currency, by the days since their due date. Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import groupby
 
 
 class Age(StrEnum):
-    """How long an amount is overdue. ``OWED_BACK`` is what the customer has overpaid; it is negative."""
+    """How long an amount is overdue. ``OWED_BACK`` is the customer's overpayment, which is negative."""
 
     NOT_DUE = "期限前"
     DAYS_1_TO_30 = "1〜30日超過"
@@ -23,7 +23,7 @@ class Age(StrEnum):
 
 @dataclass(frozen=True)
 class OpenInvoice:
-    """An invoice with an open amount. ``due_on`` is None if it has no due date; it is then not due."""
+    """An invoice with an open amount. Without ``due_on``, it is not due."""
 
     tenant_id: str
     tenant_code: str
@@ -35,7 +35,7 @@ class OpenInvoice:
 
 @dataclass
 class AgedTenant:
-    """The open amounts of one tenant in one currency. The names are those of its invoice with the latest due date."""
+    """The open amounts of one tenant in one currency. Its names are from the invoice with the latest due date."""
 
     tenant_code: str
     counterparty: str
@@ -44,12 +44,12 @@ class AgedTenant:
 
     @property
     def total(self) -> Decimal:
-        """The amount that the tenant owes, less what is owed to it."""
+        """The amount that the tenant owes, less the amount owed to it."""
         return sum(self.amounts.values(), Decimal(0))
 
 
 def age_of(invoice: OpenInvoice, as_of: date) -> Age:
-    """The age of an open amount. On its due date an invoice is not overdue."""
+    """The age of an open amount. An invoice is not overdue on its due date."""
     if invoice.open_amount < 0:
         return Age.OWED_BACK
     days = (as_of - invoice.due_on).days if invoice.due_on else 0
@@ -65,7 +65,7 @@ def age_of(invoice: OpenInvoice, as_of: date) -> Age:
 
 
 def ageing(invoices: Iterable[OpenInvoice], as_of: date) -> Iterator[AgedTenant]:
-    """The ageing table. ``invoices`` are ordered by tenant, currency and due date; they are read one by one."""
+    """The ageing table. ``invoices`` are ordered by tenant, currency and due date, and are read one by one."""
     for _, group in groupby(invoices, key=lambda invoice: (invoice.tenant_id, invoice.currency)):
         aged: AgedTenant | None = None
         for invoice in group:

@@ -1,4 +1,4 @@
-"""Read a bank's CSV file of an account's movements by one of the described formats. Pure: bytes in, transfers out."""
+"""Reads a bank's CSV file of an account's movements in one of the configured formats. Pure: bytes in, transfers out."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from include.skillreport.core.execution.digest import one_line
 
 _MOST_ROWS = 100_000
 
-# An index has the payer's name, and takes no longer one. Banks write 48 characters.
+# An index contains the payer's name, and limits its length. Banks write 48 characters.
 _LONGEST_CELL = 200
 
-# The reasons of a file that are listed, and the characters of a cell that a reason shows.
+# The maximum number of listed reasons of a file, and of a cell's characters in a reason.
 _MOST_REASONS = 10
 _LONGEST_REASON = 20
 
@@ -43,9 +43,9 @@ _EIGHT_DIGITS = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
 
 
 def parse_bank_csv(content: bytes, name: str, formats: Mapping[str, PaymentFormatSettings]) -> BankFile:
-    """The transfers of the file ``name``, in order; ``line`` is the last line of the row. Other deposits are summed up by their reason.
+    """The transfers of the file ``name``, in order. ``line`` is the last line of the row. Other deposits are summed up by reason.
 
-    :raises ParameterError: no format or several match, names all lines and columns that cannot be read, or no deposit is a transfer.
+    :raises ParameterError: no format or several match, no deposit is a transfer, or names all unreadable lines and columns.
     """
     file = f"銀行のファイル '{name}'"
     table = list(islice(csv_rows(content, file), _MOST_ROWS + 1))
@@ -70,7 +70,6 @@ def parse_bank_csv(content: bytes, name: str, formats: Mapping[str, PaymentForma
 def _format(
     table: Sequence[tuple[int, list[str]]], name: str, formats: Mapping[str, PaymentFormatSettings], file: str
 ) -> str:
-    """The name of the file's format."""
     matching = [
         key
         for key, form in formats.items()
@@ -94,7 +93,7 @@ def _header(form: PaymentFormatSettings, table: Sequence[tuple[int, list[str]]])
 
 
 class _Reader:
-    """Reads the rows of a file that has the format."""
+    """Reads the rows of a file in the format."""
 
     def __init__(
         self, form: PaymentFormatSettings, table: Sequence[tuple[int, list[str]]], setting: str, file: str
@@ -145,7 +144,7 @@ class _Reader:
         return found
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """The other deposits that were read, the largest sum first; the smallest ones as one reason."""
+        """The other deposits, the largest sum first. The smallest ones share one reason."""
         found = [LeftOut(reason, len(each), sum(each, Decimal(0))) for reason, each in self._left_out.items()]
         found.sort(key=lambda each: (-each.total, each.reason))
         rest = found[_MOST_REASONS:]
@@ -159,7 +158,7 @@ class _Reader:
             self._left_out[reason].append(amount)
 
     def _payer(self, row: Mapping[str, str]) -> tuple[str, str]:
-        """The payer's name, and why the row is no transfer."""
+        """The payer's name, and the reason that the row is no transfer."""
         form = self._form
         other = _differing(row, form.receipts)
         if other and not self._is_cancellation(row):
@@ -175,7 +174,7 @@ class _Reader:
     def _transfer(
         self, line: int, row: Mapping[str, str], payer: str, amount: Decimal | None
     ) -> Transfer | None:
-        """The row's transfer, or None after its problems are added."""
+        """The row's transfer, or None with its problems added."""
         form = self._form
         before = len(self._problems)
         for column, cell in row.items():
@@ -210,7 +209,7 @@ class _Reader:
     def _day(self, line: int, row: Mapping[str, str]) -> date | None:
         text = plain("/".join(row[column] for column in self._form.day))
         day = (
-            reiwa_day_in(text.rjust(6, "0"))  # a spreadsheet removes the first zero
+            reiwa_day_in(text.rjust(6, "0"))  # spreadsheets remove the first zero
             if self._form.calendar == "japanese"
             else day_in(_EIGHT_DIGITS.sub(r"\1/\2/\3", text))
         )
@@ -236,7 +235,7 @@ class _Reader:
 
 
 def _differing(row: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> str | None:
-    """The first of these columns that has none of its values."""
+    """The first column whose cell has none of the wanted values."""
     return next((column for column, values in wanted.items() if plain(row[column]) not in values), None)
 
 

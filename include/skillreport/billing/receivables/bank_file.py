@@ -1,4 +1,4 @@
-"""Read a bank's file of received transfers, in any known format, and check that its transfers can be ours. Pure."""
+"""Reads a bank's file of received transfers, in any known format, and checks its accounts and days. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _OLDEST_DAYS = 400
 
 
 def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: date) -> BankFile:
-    """The transfers of the file ``name``, in its order. ``today`` is the day of the run in Asia/Tokyo.
+    """The transfers of the file ``name``, in the file's order. ``today`` is the day of the run in Asia/Tokyo.
 
-    A transfer is to one of the own or virtual accounts, and its day is not after ``today`` nor more than 400 days before it.
+    A transfer is to an own or virtual account. Its day is not after ``today``, and at most 400 days before it.
 
-    :raises ParameterError: names the file, its records or lines, and what to do. Nothing is read in part.
+    :raises ParameterError: names the file, its records or lines, and the action. Nothing is read in part.
     """
     file = f"銀行のファイル '{name}'"
     if len(content) > MOST_BYTES:

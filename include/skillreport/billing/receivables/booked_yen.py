@@ -1,6 +1,6 @@
-"""The yen of invoices, credit notes and payments in the books, at the rate of the invoice. Pure.
+"""The yen of invoices, credit notes and payments in the books, at the invoice's rate. Pure.
 
-A foreign amount is converted once and rounded half up. What all entries of an invoice leave is 0 yen when nothing of it is open.
+A foreign amount is converted once and rounded half up. The entries of an invoice without an open amount add up to 0 yen.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Amounts = dict[TaxCategory, Decimal]
 
 
 def net_amount(invoice: Invoice, total: TaxTotal) -> Decimal:
-    """A tax total without its tax, in the currency of the total."""
+    """A tax total without its tax, in the total's currency."""
     return total.taxable_amount - total.tax_amount if invoice.tax_included else total.taxable_amount
 
 
 def yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[Amounts, Amounts]:
-    """Per category the amounts with tax, and the tax, in yen. The largest category takes the rounding difference."""
+    """The amounts with tax, and the tax, in yen per category. The largest category takes the rounding difference."""
     gross, taxes = _amounts(invoice)
     converted = {category: in_yen(amount, rate) for category, amount in gross.items()}
     if gross:
@@ -33,7 +33,7 @@ def yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[Amounts, Amounts]:
 def yen_of_credit(
     original: Invoice, earlier: Sequence[Invoice], credit: Invoice, rate: Decimal
 ) -> tuple[Amounts, Amounts]:
-    """The yen of all credit notes up to this one, less the yen of those before it. This way rounding differences do not add up."""
+    """The yen of all credit notes up to this one, less the yen of the earlier ones, so that rounding differences do not add up."""
     gross_before, taxes_before = _yen_taken(original, earlier, rate)
     gross_after, taxes_after = _yen_taken(original, (*earlier, credit), rate)
     categories = [total.category for total in credit.tax_totals]
@@ -44,15 +44,13 @@ def yen_of_credit(
 
 
 def yen_of_documents(original: Invoice, credits: Sequence[Invoice], rate: Decimal) -> Decimal:
-    """The yen of an invoice and its credit notes together."""
+    """The yen of an invoice less its credit notes."""
     taken, _ = _yen_taken(original, credits, rate)
     return in_yen(original.total, rate) - sum(taken.values(), Decimal(0))
 
 
 def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tuple[Amounts, Amounts]:
-    """The yen that credit notes take from their original, with the original's sign. If all of a category is credited, all its yen are
-    taken.
-    """
+    """The yen that credit notes take from their original, with its sign. A category that is credited in full loses all its yen."""
     taken = [_amounts(note) for note in notes]
 
     def taken_in_yen(whole: Amounts, whole_in_yen: Amounts, parts: Sequence[Amounts]) -> Amounts:
@@ -73,6 +71,6 @@ def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tu
 
 
 def _amounts(invoice: Invoice) -> tuple[Amounts, Amounts]:
-    """Per category the amounts with tax, and the tax, in the invoice's currency."""
+    """The amounts with tax, and the tax, per category in the invoice's currency."""
     gross = {total.category: net_amount(invoice, total) + total.tax_amount for total in invoice.tax_totals}
     return gross, {total.category: total.tax_amount for total in invoice.tax_totals}

@@ -1,4 +1,4 @@
-"""When letters leave and invoices are due, on business days of Japanese banks (銀行法施行令第5条). Pure; days are Asia/Tokyo dates."""
+"""The sending days of e-mails, and due dates, by business days of Japanese banks (銀行法施行令第5条). Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MONTH_END = 31
 
 @dataclass(frozen=True)
 class PaymentTerms:
-    """Due on this ``day`` of the month that is so many ``months`` after the billing month. 31: on the last day of any month.
+    """Due on this ``day``, the given number of ``months`` after the billing month. 31: on the last day of any month.
 
-    ``is_own``: agreed with the customer, and not the installation's setting.
+    ``is_own``: agreed with the customer, instead of the installation's setting.
     """
 
     months: int
@@ -32,7 +32,7 @@ class PaymentTerms:
 
 
 def leaving_day(settings: BillingSettings, issued_on: date) -> date:
-    """The day on which the letter of a document leaves: the ``review_days``-th business day after its issue, or the day of its issue."""
+    """The day on which a document's e-mail is sent: the ``review_days``-th business day after its issue, or the day of its issue."""
     return (
         business_days_after(issued_on, settings.review_days)
         if settings.letters_on == "bank_day"
@@ -43,9 +43,9 @@ def leaving_day(settings: BillingSettings, issued_on: date) -> date:
 def due_date(settings: BillingSettings, terms: PaymentTerms, period: Period, leaves_on: date) -> date:
     """The first due day under the terms, moved to a business day, that is at least ``due_least_days`` after ``leaves_on``.
 
-    With ``letters_on: issue`` a letter of an invoice that is issued after 9:00 leaves on the next day, so that day counts.
-    The month's normal run keeps a customer's own terms without the minimum: if the letter leaves as that of an invoice of the day after
-    the billing month. A later invoice would be due at once.
+    With ``letters_on: issue``, the e-mail of an invoice that is issued after 9:00 is sent on the next day, so that day counts. In the
+    month's normal run, a customer's own terms have no such minimum. A run is normal if the e-mail is sent no later than for an issue on the
+    day after the billing month. Without the minimum, a later invoice could be due at once.
     """
     is_normal = leaves_on <= leaving_day(settings, period.next_day)
     earliest = leaves_on if settings.letters_on == "bank_day" else leaves_on + ONE_DAY
@@ -67,7 +67,7 @@ def business_days_after(day: date, count: int) -> date:
 
 
 def is_business_day(day: date) -> bool:
-    """Whether Japanese banks are open: no Saturday, Sunday or public holiday, and not from 31 December to 3 January."""
+    """True if Japanese banks are open: not on Saturdays, Sundays and public holidays, nor from 31 December to 3 January."""
     return (
         day.weekday() < _SATURDAY and (day.month, day.day) not in _YEAR_END and not jpholiday.is_holiday(day)
     )

@@ -1,4 +1,4 @@
-"""What the readers of payment files share: CSV rows, days and amounts as banks and spreadsheets write them, and the refusal of a file."""
+"""The common part of the readers of payment files: CSV rows, days and amounts in the spellings of banks and spreadsheets, and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from io import StringIO
 from include.skillreport.core.entered import entered_number
 from include.skillreport.core.errors import ParameterError
 
-# A message names this many problems, unless its caller wants more, and counts the others.
+# A message lists this many problems by default, and counts the others.
 _LISTED = 10
 
 _DAY = re.compile(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?")
@@ -28,7 +28,7 @@ _YEN_SIGN = re.compile(r"^[¥\\] ?| ?円$")
 
 @dataclass(frozen=True)
 class CellProblem:
-    """A value that cannot be used. ``unit`` says what ``line`` counts, from 1."""
+    """An unusable value. ``unit`` says what ``line`` counts, from 1."""
 
     line: int
     column: str
@@ -40,7 +40,7 @@ class CellProblem:
 
 
 def unusable(file: str, problems: Sequence[CellProblem], most: int = _LISTED) -> ParameterError:
-    """The error that names ``most`` of the problems of ``file``: its kind and its name in quotation marks."""
+    """The error that lists ``most`` problems of ``file`` (its kind, and its name in quotation marks)."""
     listed = "。".join(map(str, problems[:most]))
     more = len(problems) - most
     return ParameterError(
@@ -50,10 +50,10 @@ def unusable(file: str, problems: Sequence[CellProblem], most: int = _LISTED) ->
 
 
 def csv_rows(content: bytes, file: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows with their last lines, from 1. Cells have no blanks around them; an empty line is a row without cells.
+    """The rows with their last lines, from 1. Cells have no surrounding blanks. An empty line is a row without cells.
 
-    The text is UTF-8, with or without BOM, Shift_JIS (cp932), or UTF-16 with BOM. The columns are separated by commas, or by tabs as in
-    Excel's Unicode text.
+    The text is UTF-8, with or without BOM, Shift_JIS (cp932), or UTF-16 with BOM. Commas separate the columns, or tabs as in Excel's
+    Unicode text.
 
     :raises ParameterError: the file is no such text, or has a wrong quotation mark.
     """
@@ -84,7 +84,7 @@ def day_in(text: str) -> date | None:
 
 
 def reiwa_day_in(text: str) -> date | None:
-    """The day in a text of six digits, year of 令和, month and day (081127 is 27 November 2026), or None."""
+    """The day in six digits of 令和 year, month and day (081127 is 27 November 2026), or None."""
     try:
         year, month, day = (int(text[at : at + 2]) for at in (0, 2, 4))
         return date(_REIWA + year, month, day) if _SIX_DIGITS.fullmatch(text) and year else None

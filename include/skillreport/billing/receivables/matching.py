@@ -1,8 +1,7 @@
-"""Which invoices a bank's transfer pays. Pure; days are Asia/Tokyo dates, amounts are whole yen.
+"""Finds the invoices that a bank transfer pays. Pure; days are Asia/Tokyo dates, amounts are whole yen.
 
-A transfer becomes a payment by itself only if nothing is guessed: its payer is known and belongs to exactly one tenant, and its amount is
-that of one open invoice, or of all of them, perhaps less a bank's fee, and of no other combination. Everything else is a proposal with
-its reason.
+A transfer becomes a payment automatically only if nothing is guessed: its payer is known for exactly one tenant, and its amount fits one
+open invoice, or all of them, possibly less a bank's fee, and no other combination. Every other transfer is a proposal with a reason.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 
-# A payment that a person entered may be this far from the day of the transfer, because people write the day of the bank's notice.
+# The maximum distance between an entered payment and its transfer, because users enter the day of the bank's notice.
 ENTERED_DAYS = timedelta(days=14)
 
-# The most choices of a proposal that are kept.
+# The maximum number of choices in a proposal.
 _MOST_CHOICES = 5
 
-# If a tenant has more open invoices, their combinations are too many to try, and an amount is never sure.
+# With more open invoices, a tenant has too many combinations to try, and an amount is never sure.
 _MOST_COMBINED = 12
 
 _ZERO = Decimal(0)
 
 
 class Doubt(StrEnum):
-    """Why a transfer needs a person."""
+    """The reason that a transfer needs a user."""
 
     UNKNOWN_PAYER = "unknown_payer"
     SEVERAL_TENANTS = "several_tenants"
@@ -50,7 +49,7 @@ class Doubt(StrEnum):
 
     @property
     def advice(self) -> str:
-        """What a person does, in Japanese. docs/accounting/payments.md says more."""
+        """The action for the user, in Japanese. docs/accounting/payments.md explains it."""
         return _ADVICE[self]
 
 
@@ -87,10 +86,10 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class OpenTransfer:
-    """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it.
+    """A transfer that is not, or only partly, a payment. ``amount`` is the rest.
 
-    ``was_taken_back``: a payment of it was reversed. ``is_repeated``: an earlier file has one that differs in the reference only.
-    ``imported_on``: the day of the run that has read its file.
+    ``was_taken_back``: a payment of it was reversed. ``is_repeated``: an earlier file has the same transfer with another reference.
+    ``imported_on``: the day of the run that read its file.
     """
 
     transfer_id: str
@@ -107,7 +106,7 @@ class OpenTransfer:
 class Unpaid:
     """An invoice in yen with an open amount.
 
-    ``earliest`` is the first day on which it can be paid: its issue date, or that of the first invoice that it replaces.
+    ``earliest`` is the first possible payment day: its issue date, or the issue date of the first invoice that it replaces.
     """
 
     tenant_id: str
@@ -119,9 +118,9 @@ class Unpaid:
 
 @dataclass(frozen=True)
 class KnownPayer:
-    """A payer that a person has confirmed for a tenant: its normalised name and its code, which may be empty.
+    """A payer that a user confirmed for a tenant: the normalised name, and the code, which may be empty.
 
-    ``is_sure``: no payment of it was reversed since.
+    ``is_sure``: False if the tenant's payments of one of the payer's transfers were all reversed since.
     """
 
     tenant_id: str
@@ -132,7 +131,7 @@ class KnownPayer:
 
 @dataclass(frozen=True)
 class EnteredPayment:
-    """A payment in yen that a person has entered, and that belongs to no transfer."""
+    """A payment in yen that a user entered, without a transfer."""
 
     payment_id: str
     tenant_id: str
@@ -143,7 +142,7 @@ class EnteredPayment:
 
 @dataclass(frozen=True)
 class MatchedPart:
-    """What of a transfer is for one invoice; ``fee`` is what the payer's bank has kept. ``payment_id``: it is this entered payment."""
+    """A transfer's part for one invoice. The payer's bank kept the ``fee``. ``payment_id``: the part is this entered payment."""
 
     tenant_id: str
     number: str
@@ -157,7 +156,7 @@ Choice = tuple[MatchedPart, ...]
 
 @dataclass(frozen=True)
 class Match:
-    """The possible choices for a transfer. Without a ``doubt`` there is one, which needs no person."""
+    """The possible choices for a transfer. Without a ``doubt``, there is one choice, which needs no user."""
 
     transfer_id: str
     choices: tuple[Choice, ...]
@@ -165,9 +164,9 @@ class Match:
 
 
 class Matcher:
-    """Matches transfers one after the other. What a transfer pays by itself is not open for the next one.
+    """Matches transfers one after the other. Invoices that a transfer pays automatically are not open for the next one.
 
-    ``fee_tolerance`` is the largest difference in yen that is taken for a bank's fee.
+    ``fee_tolerance`` is the largest difference in yen that may be a bank's fee.
     """
 
     def __init__(
@@ -196,7 +195,7 @@ class Matcher:
             self._entered[sum((each.amount for each in payments), _ZERO)].append(payments)
 
     def match(self, transfer: OpenTransfer) -> Match:
-        """The choices for a transfer, and why a person must choose."""
+        """The choices for a transfer, and the reason that a user must choose."""
         tenants, doubt = self._owners(transfer)
         same = self._same(transfer, tenants, is_known=doubt is None)
         if same:
@@ -215,7 +214,7 @@ class Matcher:
         return Match(transfer.transfer_id, choices[:_MOST_CHOICES], doubt)
 
     def _owners(self, transfer: OpenTransfer) -> tuple[set[str], Doubt | None]:
-        """The tenants that the payer may be, and why it is not surely one of them."""
+        """The tenants that the payer may belong to, and the reason that this is not sure."""
         known, code = self._tenants.get(transfer.payer_key, {}), transfer.payer_code
         if not known:
             return (self._by_code.get(code, set()) if code else set()), Doubt.UNKNOWN_PAYER
@@ -231,7 +230,7 @@ class Matcher:
         return tenants, None if is_sure else Doubt.UNKNOWN_PAYER
 
     def _same(self, transfer: OpenTransfer, tenants: set[str], *, is_known: bool) -> tuple[Choice, ...]:
-        """The entered payments that may be this transfer: of a payer that is not known, those of any tenant."""
+        """The entered payments that may be this transfer. If the payer is not known, payments of all tenants count."""
         return tuple(
             tuple(
                 MatchedPart(each.tenant_id, each.number, each.amount, payment_id=each.payment_id)
@@ -243,9 +242,9 @@ class Matcher:
         )
 
     def _readings(self, transfer: OpenTransfer, tenant_id: str) -> list[Choice]:
-        """The ways to read the amount as a payment of the tenant's invoices that were issued before the transfer.
+        """The combinations of the tenant's invoices that the amount may pay, among those that could be paid on the transfer's day.
 
-        First those without a fee, and of these the ones with fewer invoices.
+        Combinations without a fee come first, then those with fewer invoices.
         """
         open_now = self._open_on(transfer, tenant_id)
         most = len(open_now) if len(open_now) <= _MOST_COMBINED else 1
@@ -254,7 +253,7 @@ class Matcher:
         for invoices in found:
             fee = sum((each.open_amount for each in invoices), _ZERO) - transfer.amount
             parts = [MatchedPart(each.tenant_id, each.number, each.open_amount) for each in invoices]
-            # A small rest of another invoice makes no second reading of an amount that fits.
+            # If some of these invoices already fit the amount, a further small one makes no second choice.
             if fee < min(parts[-1].amount, transfer.amount) and not any(
                 set(other) < set(invoices) for other in found
             ):
@@ -278,7 +277,7 @@ class Matcher:
         return Doubt.OTHER_AMOUNT if open_now else Doubt.BEFORE_ISSUE
 
     def _guesses(self, transfer: OpenTransfer, tenants: set[str]) -> Iterator[Choice]:
-        """What a person may want: the tenants' oldest invoices, or if no tenant is known, invoices of any tenant with this amount."""
+        """Proposals for a user: the tenants' oldest invoices, or without a known tenant all invoices with this amount."""
         for tenant_id in sorted(tenants):
             if choice := oldest_first(transfer.amount, self._open[tenant_id]):
                 yield choice
@@ -294,7 +293,7 @@ class Matcher:
 
 
 def oldest_first(amount: Decimal, invoices: Sequence[Unpaid]) -> Choice:
-    """The amount for these invoices in their order, each up to what is open. The last one takes the rest, so that it is overpaid."""
+    """The amount, split over these invoices in order, each up to its open amount. The last one takes the rest and is then overpaid."""
     parts: list[MatchedPart] = []
     for invoice in invoices:
         if amount <= 0:
@@ -315,7 +314,7 @@ def oldest_first(amount: Decimal, invoices: Sequence[Unpaid]) -> Choice:
 def _combinations(
     invoices: Sequence[Unpaid], least: Decimal, most: Decimal, most_invoices: int
 ) -> Iterator[tuple[Unpaid, ...]]:
-    """The combinations of invoices whose open amounts are together from ``least`` to ``most``; of equal amounts the oldest ones."""
+    """The combinations of invoices with a sum from ``least`` to ``most``. Of equal amounts, the oldest ones."""
     tried = set()
     for place, invoice in enumerate(invoices):
         amount = invoice.open_amount
@@ -332,7 +331,7 @@ def _combinations(
 
 
 def _together(entered: Iterable[EnteredPayment]) -> Iterator[tuple[EnteredPayment, ...]]:
-    """Each payment, and the payments of one tenant and day together: a person enters one transfer once for each invoice."""
+    """Each payment, and the payments of one tenant and day together, because users enter one transfer once per invoice."""
     days: dict[tuple[str, date], list[EnteredPayment]] = defaultdict(list)
     for payment in entered:
         yield (payment,)

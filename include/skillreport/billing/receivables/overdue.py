@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
-# Older reminders are not sent. Otherwise an installation that begins to send reminders would send them about all past invoices whose
-# payments are not recorded.
+# Older reminders are not sent. Otherwise, an installation that starts to send reminders would send them for all past invoices without a
+# recorded payment.
 LONGEST_DELAY = timedelta(days=30)
 
 
 def due_reminder(
     due_on: date, today: date, reminder_days: Sequence[int], queued: Collection[int] = ()
 ) -> int | None:
-    """The days after the due date of the reminder to send today, or None.
+    """The reminder to send today, as the number of days after the due date, or None.
 
-    It is the latest due stage. Earlier missed stages are not sent, and no stage is sent twice.
+    It is the latest due stage. Missed earlier stages are not sent, and no stage is sent twice.
     """
     due = [days for days in reminder_days if due_on + timedelta(days=days) <= today]
     if not due:
@@ -26,7 +26,7 @@ def due_reminder(
 
 
 def due_dates_to_remind(today: date, reminder_days: Sequence[int]) -> tuple[date, date]:
-    """The first and the last due date of the invoices that may have a reminder today."""
+    """The first and the last due date of invoices that may get a reminder today."""
     return today - timedelta(days=max(reminder_days)) - LONGEST_DELAY, today - timedelta(
         days=min(reminder_days)
     )

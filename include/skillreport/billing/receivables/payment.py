@@ -1,4 +1,4 @@
-"""Payments of invoices, and the reasons to refuse one. Pure; days are Asia/Tokyo dates."""
+"""Payments of invoices, and the reasons to reject them. Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from include.skillreport.billing.money import has_minor_units
 
 @dataclass(frozen=True)
 class Payment:
-    """Money received for one invoice, or a refund of money.
+    """Money received for one invoice, or a refund.
 
-    ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive. ``transfer_id`` is that of the
-    bank's transfer, if a file has it. ``is_other``: a person knows the recorded payments of the same amount, and it is another one.
+    ``reference`` identifies it, for example the transfer's reference at the bank. ``amount`` is positive. ``transfer_id`` is the bank
+    transfer's, if a file contains it. ``is_other``: a user confirmed that it differs from recorded payments of the same amount.
     """
 
     number: str
@@ -37,10 +37,10 @@ class Payment:
 
 @dataclass(frozen=True)
 class Payable:
-    """A document that a payment names. ``open_amount`` is what is left after credit notes and payments, negative if overpaid.
+    """A document that a payment names. ``open_amount`` is left after credit notes and payments, negative if overpaid.
 
-    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none. ``replaced_by``
-    is the number of the valid invoice of the same month, if it is another one.
+    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none. ``replaced_by`` is
+    the number of the month's valid invoice, if that is another one.
     """
 
     invoice_id: str
@@ -68,7 +68,7 @@ class RecordedPayment:
 
     @property
     def remark(self) -> str | None:
-        """A remark for the accountant, or None if the invoice is settled exactly."""
+        """A note for the accountant, or None if the invoice is settled exactly."""
         if self.is_reversed:
             return (
                 f"請求書 {self.number} のこの参照番号の{self.noun}は取り消し済みのため、記録していません。"
@@ -87,7 +87,7 @@ class RecordedPayment:
 
 
 def require_acceptable(payment: Payment, payable: Payable | None, today: date) -> Payable:
-    """The document, if the payment can be recorded. ``code`` of the error says which part of the payment is wrong.
+    """The document, if the payment can be recorded. The error's ``code`` says which part of the payment is wrong.
 
     :raises BillingError: as ``require_payable``, or the day is impossible.
     """
@@ -102,9 +102,9 @@ def require_acceptable(payment: Payment, payable: Payable | None, today: date) -
 
 
 def require_payable(payment: Payment, payable: Payable | None) -> Payable:
-    """The document, if it can have the payment, whatever its day.
+    """The document, if it accepts the payment, regardless of the day.
 
-    :raises BillingError: there is no such invoice, it is a credit note or void, or currency or amount are impossible.
+    :raises BillingError: the invoice does not exist, is a credit note or void, or the currency or the amount is impossible.
     """
     if payable is None:
         raise BillingError("NO_SUCH_INVOICE", f"請求書 {payment.number} は存在しません。番号を直してください")
@@ -136,9 +136,9 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
 
 
 def require_movable(whole: Payment, moved: Payment, payable: Payable | None) -> Payable:
-    """The document that gets ``moved``: a payment, or a part of the ``whole``.
+    """The document that gets ``moved``: the ``whole`` payment, or a part of it.
 
-    :raises BillingError: as ``require_payable``, or it is a refund, has the payment already, or the part is larger than the whole.
+    :raises BillingError: as ``require_payable``, or ``whole`` is a refund or smaller, or its invoice is the same.
     """
     if whole.kind != "payment":
         raise BillingError(
@@ -160,7 +160,7 @@ def require_movable(whole: Payment, moved: Payment, payable: Payable | None) -> 
 
 
 def require_unpaid_in_application(payment: Payment, paid_in_application: set[str]) -> None:
-    """Check that a payment is not entered beside the application's own.
+    """Check that the application does not mark the invoice as paid.
 
     ``paid_in_application``: the numbers of the invoices that the application marks as paid, if it is the source of payments.
     :raises BillingError: the invoice is one of them.

@@ -1,8 +1,7 @@
 """The CSV file of payments that the accountant puts into the object store. Pure: bytes in, payments out.
 
-The header is 請求書番号,入金日,金額,通貨,方法,参照番号. The text is UTF-8, with or without BOM, Shift_JIS (cp932), or UTF-16 with BOM.
-The columns are separated by commas, or by tabs as in Excel's Unicode text. A day is 2026-11-30, 2026/11/30 or 2026年11月30日 (Asia/Tokyo).
-An amount may have commas, and in yen a yen sign or 円. Full-width digits count as the usual ones.
+The header is 請求書番号,入金日,金額,通貨,方法,参照番号. ``csv_rows`` describes encodings and separators. A day is 2026-11-30, 2026/11/30 or
+2026年11月30日 (Asia/Tokyo). An amount may have commas, and in yen a yen sign or 円. Full-width digits are accepted.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ _COLUMN_OF = {
 
 @dataclass(frozen=True)
 class FileRow:
-    """A payment and the last line of its row in the file; the header is line 1."""
+    """A payment, and the last line of its row in the file. The header is line 1."""
 
     line: int
     payment: Payment
 
 
 def is_payment_file(beginning: bytes) -> bool:
-    """Whether a file that begins like this has the columns of payments, and so is no file of a bank."""
+    """True if the beginning of a file has the columns of payments, so that it is no bank file."""
     header, has_more, _ = beginning.rpartition(b"\n")
     try:
         return next(csv_rows(header if has_more else beginning, ""), (1, []))[1] == list(PAYMENT_COLUMNS)
@@ -61,7 +60,7 @@ def is_payment_file(beginning: bytes) -> bool:
 def parse_payments(content: bytes, name: str) -> list[FileRow]:
     """The payments of the file ``name``, in order. Empty lines are skipped.
 
-    :raises ParameterError: names all lines and columns that cannot be read.
+    :raises ParameterError: names all unreadable lines and columns.
     """
     file = f"入金ファイル '{name}'"
     table = csv_rows(content, file)
@@ -121,7 +120,7 @@ def require_recordable(
 
 
 def _row(line: int, cells: Sequence[str], problems: list[CellProblem]) -> FileRow | None:
-    """The row, or None after its problems are added."""
+    """The row, or None with its problems added."""
     if len(cells) != len(PAYMENT_COLUMNS):
         problems.append(
             CellProblem(

@@ -1,4 +1,4 @@
-"""Which reminders wait, because a transfer that nobody has confirmed may have paid the invoice. Pure; days are Asia/Tokyo dates."""
+"""Finds the reminders that wait, because an unconfirmed transfer may have paid the invoice. Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from decimal import Decimal
 from include.skillreport.billing.receivables.due_dates import business_days_after
 from include.skillreport.billing.receivables.matching import KnownPayer, Match, OpenTransfer, Unpaid
 
-# A person has this many business days of banks after the import to confirm a transfer. Then the reminder goes.
+# Users have this many business days of banks after the import to confirm a transfer. Then the reminder is sent.
 _DAYS = 3
 
-# A hold names the newest of its transfers: thousands may have the same amount.
+# A hold names its newest transfers, because thousands may have the same amount.
 _MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class ReminderHold:
-    """The reminders of an invoice wait until the end of ``held_until``, because of ``transfers`` (ids, the newest ones)."""
+    """The reminders of an invoice wait until the end of ``held_until``, because of ``transfers`` (ids of the newest ones)."""
 
     number: str
     tenant_id: str
@@ -36,11 +36,11 @@ def reminder_holds(
     payers: Iterable[KnownPayer],
     fee_tolerance: int,
 ) -> Iterator[ReminderHold]:
-    """The invoices that a transfer which needs a person, and arrived after their issue, may have paid.
+    """The invoices that a transfer may have paid. It needs a user, and was booked on or after the first day on which they can be paid.
 
-    They are its choices; those of a tenant whose payer it is, from the oldest one on as far as the amount goes; and if nobody has this
-    payer, those of any tenant if the amount is that of the invoice, or of all open invoices of the tenant, less at most ``fee_tolerance``
-    yen. Transfers of one payer count together, too: somebody may pay in two parts.
+    They are the transfer's choices, and the oldest invoices of the payer's tenants, as far as the amount goes. If the payer is unknown,
+    they are also the invoices of any tenant with this open amount, or with this sum of all open invoices, less at most ``fee_tolerance``
+    yen. Transfers of one payer are also added up, because customers may pay in two parts.
     """
     of_tenant: dict[str, list[Unpaid]] = defaultdict(list)
     for invoice in sorted(unpaid, key=lambda each: (each.due_on or each.earliest, each.number)):
@@ -86,7 +86,7 @@ class _Amounts:
         self._known: dict[tuple[Decimal, date], Sequence[OpenTransfer]] = {}
 
     def newest(self, amount: Decimal, since: date) -> Sequence[OpenTransfer]:
-        """The newest transfers booked since a day that leave nothing of the amount, or a possible fee."""
+        """The newest transfers since a day that pay the amount, possibly less a fee."""
         found = self._known.get((amount, since))
         if found is None:
             first = bisect_left(self._transfers, amount - self._tolerance, key=lambda each: each.amount)
@@ -102,7 +102,7 @@ def _newest(transfers: Iterable[OpenTransfer]) -> Sequence[OpenTransfer]:
 
 
 def _with_sums(transfers: Sequence[OpenTransfer]) -> Iterator[OpenTransfer]:
-    """The transfers, and each with the amount of all of its payer, if that is another one."""
+    """The transfers, and a copy of each with the sum of its payer's transfers, if the sum differs."""
     sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for transfer in transfers:
         sums[transfer.payer_key, transfer.payer_code] += transfer.amount
@@ -114,7 +114,7 @@ def _with_sums(transfers: Sequence[OpenTransfer]) -> Iterator[OpenTransfer]:
 
 
 def _covered(invoices: Iterable[Unpaid], paid: Decimal) -> Iterator[Unpaid]:
-    """The oldest invoices, as far as the amount goes; the last one perhaps in part."""
+    """The oldest invoices, as far as the amount goes. It may cover only a part of the last one."""
     for invoice in invoices:
         if paid <= 0:
             return

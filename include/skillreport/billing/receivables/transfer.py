@@ -1,4 +1,4 @@
-"""Transfers in a bank's file, and what identifies a transfer and its payer. Pure; days are Asia/Tokyo dates, amounts are whole yen."""
+"""Transfers in a bank's file, and the identity of a transfer and its payer. Pure; days are Asia/Tokyo dates, amounts are whole yen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-# The abbreviations of legal forms in the kana of transfers (法人略語), and how people write the forms. Sources, read in November 2026:
+# The abbreviations of legal forms in the kana of transfers (法人略語), and their usual spellings. Sources, read in November 2026:
 # 京葉銀行「カナ入力」 (alpha_dbank/internet/typing.html), and 別表（第5条関係）法人略語 (expydoc.com/doc/7181036).
 _LEGAL_FORMS = {
     "カ": ("株式会社", "株"),
@@ -51,26 +51,26 @@ _FULL_FORM = f"({'|'.join(each for each in _TOKENS if re.search('会社|法人',
 _LEGAL_FORM = re.compile(rf"\({_FORM}\)|^{_FORM}\)|\({_FORM}$|{_FULL_FORM}")
 _FORM_WITH_STOP = re.compile(rf"^{_FORM}\.")
 
-# Hiragana as katakana, small and old kana as the large ones, each dash as a hyphen, and the backslash, which has the byte of the yen sign.
+# Hiragana become katakana, small and old kana become large ones, dashes become hyphens, and backslashes yen signs (the same byte).
 _PLAIN_KANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
 _LARGE_KANA = str.maketrans(
     "ァィゥェォッャュョヮヵヶヰヱ" + "ー‐‑‒–—―─−" + "\\", "アイウエオツヤユヨワカケイエ" + "-" * 9 + "¥"
 )
 
-# The half-width form of each katakana. NFKC makes the full-width one of it.
+# Maps each full-width katakana, as NFKC writes it, to the half-width form.
 _HALF_WIDTH = {ord(unicodedata.normalize("NFKC", chr(code))): code for code in range(0xFF61, 0xFFA0)}
 
-# Banks refuse the middle dot and the full stop and ask for a blank instead (same page of 京葉銀行); people leave out the blank too.
+# Banks reject the middle dot and the full stop, and ask for a blank instead (same page of 京葉銀行). Users also omit the blank.
 _DROPPED = re.compile(r"[\s・、。,]+")
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Money that arrived on one of the own accounts, or with ``is_cancellation`` the bank's cancellation (取消) of such a transfer.
+    """Money that arrived on an own account, or with ``is_cancellation`` the bank's cancellation (取消) of such a transfer.
 
     ``account`` is ``0001-001-1-1234567``: bank, branch, kind (1 普通, 2 当座, 4 貯蓄) and number. ``payer_name`` is as in the file, without
-    blanks at its ends. ``payer_code`` (振込依頼人コード) and ``reference`` (照会番号) are empty if the file has none. ``details`` is for
-    people: EDI information, the sending bank and branch. ``line`` is the record or the line in the file, from 1.
+    surrounding blanks. ``payer_code`` (振込依頼人コード) and ``reference`` (照会番号) may be empty. ``details`` are for users: EDI
+    information, the sending bank and branch. ``line`` is the record or the line in the file, from 1.
     """
 
     account: str
@@ -86,7 +86,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Deposits that are not taken for one reason. ``total`` is in yen."""
+    """Deposits that are skipped for the same reason. ``total`` is in yen."""
 
     reason: str
     rows: int
@@ -98,9 +98,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class BankFile:
-    """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``.
+    """The content of a bank's file. ``form`` names its format: ``zengin``, or a name from ``payment_formats``.
 
-    ``left_out`` are a CSV file's deposits that are no transfers. Withdrawals are counted nowhere.
+    ``left_out`` are a CSV file's deposits that are no transfers. Withdrawals are not counted.
     """
 
     form: str
@@ -111,8 +111,8 @@ class BankFile:
 def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
     """Each transfer with its id: ``T261127-`` (its day) and 12 hexadecimal digits.
 
-    The id is the same in each file that has the transfer: it comes from the account, day, amount, payer (code and key of the name),
-    reference and cancellation, and from the transfer's place among equals of that day in the file. ``details`` and ``line`` do not count.
+    The id is the same in each file with the transfer. It depends on the account, day, amount, payer (code and key of the name), reference
+    and cancellation, and on the position among equal transfers in the file. ``details`` and ``line`` do not count.
     """
     places = Counter[str]()
     found = []
@@ -135,24 +135,24 @@ def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
 
 
 def code_key(code: str) -> str:
-    """A code (振込依頼人コード) or reference for comparisons: without zeros at its beginning, because a spreadsheet removes them."""
+    """A code (振込依頼人コード) or reference for comparisons, without leading zeros, because spreadsheets remove them."""
     return code.lstrip("0")
 
 
 def account_key(account: str) -> str:
-    """The key of whoever pays to a virtual account. No name has it: the key of a name is in upper case."""
+    """The key of the customer that pays to a virtual account. Keys of names differ, because they are in upper case."""
     return f"account:{account}"
 
 
 def payer_key(name: str) -> str:
-    """The name of a payer for comparisons: equal for each spelling that banks and people use for one name.
+    """A payer's name for comparisons: the same for every spelling of banks and users.
 
-    It is half-width, upper case, with large kana and the dakuten as own characters, without blanks and dots. The legal form is a token
-    where it stands: カ)アオバ and 株式会社アオバ are ``[ｶ]ｱｵﾊﾞ``, アオバ(カ is ``ｱｵﾊﾞ[ｶ]``, because these are two companies.
+    It is half-width and upper case, with large kana and separate dakuten, without blanks and dots. The legal form becomes a token in its
+    place: カ)アオバ and 株式会社アオバ are ``[ｶ]ｱｵﾊﾞ``, but アオバ(カ is ``ｱｵﾊﾞ[ｶ]``, because these are two companies.
     """
-    # The dakuten that stands alone in full-width kana would become a blank and a combining character.
+    # NFKC would turn a separate full-width dakuten into a blank and a combining character.
     whole = unicodedata.normalize("NFKC", name.replace("゛", "ﾞ").replace("゜", "ﾟ")).upper()
-    # A blank that is dropped may have stood between a kana and its dakuten.
+    # There may have been a dropped blank between a kana and its dakuten.
     kana = unicodedata.normalize("NFC", _DROPPED.sub("", whole.translate(_PLAIN_KANA).translate(_LARGE_KANA)))
     without_stops = _FORM_WITH_STOP.sub(r"\1)", kana).replace(".", "")
     tokens = _LEGAL_FORM.sub(lambda found: f"[{_TOKENS[found[found.lastindex or 0]]}]", without_stops)

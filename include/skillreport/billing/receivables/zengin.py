@@ -1,9 +1,9 @@
-"""Read the banks' file of received transfers (全銀協 振込入金通知, 種別コード 01). Pure: bytes in, transfers out.
+"""Reads the banks' file of received transfers (全銀協 振込入金通知, 種別コード 01). Pure: bytes in, transfers out.
 
-Records of 200 bytes in JIS X 0201, with or without line ends: a header (1), data (2) and a trailer (8) for each account, and an end
-record (9). Years are Japanese (令和). The layout agrees in 阿波銀行「振込入金通知（全銀協制定フォーマット）」
-(awabank.co.jp/houjin/service/fb/zengin/tsuchi), and in two public readers of the format: Diva.Zengin, and one after
-全銀協「適用業務およびレコード・フォーマット」, which also has the format B with amounts of 12 digits. All read in November 2026.
+Records have 200 bytes in JIS X 0201, with or without line ends: a header (1), data (2) and a trailer (8) for each account, and an end
+record (9). Years are Japanese (令和). Three sources agree about the layout, read in November 2026:
+阿波銀行「振込入金通知（全銀協制定フォーマット）」 (awabank.co.jp/houjin/service/fb/zengin/tsuchi), and two public readers: Diva.Zengin, and
+one after 全銀協「適用業務およびレコード・フォーマット」, which also has format B with amounts of 12 digits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RECORD_BYTES = 200
 
 
 def _layout(fields: str) -> dict[str, slice]:
-    """The places of fields that are given with their lengths."""
+    """The slices of the fields, from their names and lengths."""
     names, lengths = fields.split()[::2], [int(length) for length in fields.split()[1::2]]
     return {
         name: slice(end - length, end)
@@ -31,8 +31,7 @@ def _layout(fields: str) -> dict[str, slice]:
     }
 
 
-# The fields with their lengths; the rest of the record is blank. Format B has two more amounts, and that of 金額 and 金額(2) which is not
-# used is zero.
+# The fields with their lengths; the rest of the record is blank. Format B has two more amounts. The unused one of 金額 and 金額(2) is zero.
 _HEADER = _layout(
     "データ区分 1 種別コード 2 コード区分 1 作成日 6 勘定日（自） 6 勘定日（至） 6"
     " 銀行コード 4 銀行名 15 支店コード 3 支店名 15 預金種目 1 口座番号 7 口座名 40"
@@ -45,10 +44,10 @@ _DATA_A = _layout(f"{_TRANSFER} EDI情報 20")
 _DATA_B = _layout(f"{_TRANSFER} 金額(2) 12 うち他店券金額(2) 12 EDI情報 20")
 _TRAILER = _layout("データ区分 1 振込合計件数 6 振込合計金額 12 取消合計件数 6 取消合計金額 12")
 
-# Where format B has its amounts, format A has the EDI information and four blanks.
+# In the place of format B's amounts, format A has the EDI information and four blanks.
 _AMOUNTS_OF_B, _AMOUNTS_AT = re.compile("[0-9]{24}"), (128, 152)
 
-# What may follow each kind of record; "" is the beginning and the end of the file.
+# The kinds of records that may follow each kind; "" is the beginning and the end of the file.
 _NEXT: dict[str, tuple[str, ...]] = {
     "": ("1",),
     "1": ("2", "8"),
@@ -72,7 +71,7 @@ _AGAIN = "銀行から取得し直してください"
 
 @dataclass
 class _Group:
-    """The records of an account."""
+    """The records of an account. ``is_whole``: all of them are usable."""
 
     account: str
     period: tuple[date | None, date | None]
@@ -81,7 +80,7 @@ class _Group:
 
 
 class _Record:
-    """A record's fields, with the problems of those that cannot be used."""
+    """A record's fields, and the problems of the unusable ones."""
 
     def __init__(
         self, number: int, text: str, layout: Mapping[str, slice], problems: list[CellProblem]
@@ -99,19 +98,19 @@ class _Record:
         return self._fields.get(name, "").strip()
 
     def digits(self, name: str) -> str:
-        """The field, which has digits only."""
+        """The field. Adds a problem if it has other characters than digits."""
         value = self._fields[name]
         if not _DIGITS.fullmatch(value):
             self.refuse(name, f"'{value}' は数字ではありません。{_AGAIN}")
         return value
 
     def amount(self, name: str) -> int:
-        """The number in the field, 0 if the field is blank or cannot be used."""
+        """The number in the field; 0 if it is blank or unusable."""
         value = self.digits(name) if self.text(name) else "0"
         return int(value) if _DIGITS.fullmatch(value) else 0
 
     def day(self, name: str) -> date | None:
-        """The day in the field, None if it cannot be used."""
+        """The day in the field; None if it is unusable."""
         day = reiwa_day_in(self._fields[name])
         if day is None:
             self.refuse(
@@ -122,14 +121,14 @@ class _Record:
 
 
 def is_zengin(content: bytes) -> bool:
-    """Whether the file begins as a header record of any of the 全銀 formats, in JIS X 0201 or in EBCDIC."""
+    """True if the file begins with a header record of any 全銀 format, in JIS X 0201 or EBCDIC."""
     return bool(_JIS_HEADER.match(content) or _EBCDIC_HEADER.match(content))
 
 
 def parse_zengin(content: bytes, name: str) -> BankFile:
-    """The transfers of the file ``name``, in order; ``line`` is the number of the record.
+    """The transfers of the file ``name``, in order. ``line`` is the number of the record.
 
-    :raises ParameterError: another format, or names all records and fields that cannot be read or do not add up.
+    :raises ParameterError: the format is wrong, or names all records and fields that are unreadable or do not add up.
     """
     file = f"銀行のファイル '{name}'"
     _require_transfers(content, file)
@@ -268,7 +267,7 @@ def _details(record: _Record, of_cheques: int) -> str:
 
 
 def _check_sums(record: _Record, group: _Group) -> None:
-    """Compare the trailer with the data. Banks count the cancelled transfers in the total, or beside it."""
+    """Compare the trailer with the data. Some banks include cancelled transfers in the total."""
     sums = _sums(group.transfers)
     cancelled = _sums([each for each in group.transfers if each.is_cancellation])
     others = (sums[0] - cancelled[0], sums[1] - cancelled[1])

@@ -1,4 +1,4 @@
-"""The charge models: one module each. A new model is a module, and its class in ``Charge``."""
+"""The charge models, one module each. To add a model, add a module, and its class to ``Charge``."""
 
 from __future__ import annotations
 

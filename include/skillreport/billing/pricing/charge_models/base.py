@@ -1,4 +1,4 @@
-"""What all charges have, whatever their model: names, metric, proration, minimum. Each model is a module of this package.
+"""The common part of all charges: names, metric, proration, minimum. Each model is a module of this package.
 
 Amounts are exact and in the price's currency; quantities are per month, in the metric's unit. Source: BATCH-018-02's rules.
 """
@@ -21,7 +21,7 @@ from include.skillreport.core.setting_types import MOST, Quantity, Range
 Amount = Quantity
 PositiveQuantity = Annotated[Decimal, Range(0, MOST, above=True)]
 
-# Options that are omitted from the stored inputs of an invoice if they are not used, so that older inputs keep their digest.
+# An invoice's stored inputs omit these options if they are not used, so that older inputs keep their digest.
 EnglishName = Annotated[str | None, Field(min_length=1, exclude_if=is_default)]
 Minimum = Annotated[PositiveQuantity | None, Field(exclude_if=is_default)]
 
@@ -29,7 +29,7 @@ _LEVELS = {Metric.ACTIVE_USERS, Metric.STORAGE_GB}
 
 
 class PriceListEntry(BaseModel):
-    """A part of the price list. It cannot be changed, and an unknown field is an error."""
+    """A part of the price list. It is immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,10 +50,10 @@ class ModelName(NamedTuple):
 
 
 class NamedCharge(PriceListEntry, ABC):
-    """The fields that all charges have: the model, the name on the invoice, a tax category, and the minimum amount of the line.
+    """The fields of all charges: the model, the name on the invoice, a tax category, and the line's minimum amount.
 
-    ``minimum`` is per month. With ``Prorate.AMOUNT``, it is prorated for a part of the month; otherwise it applies in full.
-    ``model_name`` is for the explanation of a line. ``rule`` is the model's row in docs/admin/billing-rules.md.
+    ``minimum`` is per month. With ``Prorate.AMOUNT``, it is prorated for a part of the month; otherwise it applies in full. ``model_name``
+    is for the explanation of a line. ``rule`` is the model's row in docs/admin/billing-rules.md.
     """
 
     model_name: ClassVar[ModelName]
@@ -77,7 +77,7 @@ class NamedCharge(PriceListEntry, ABC):
 
 
 class PricedQuantity(NamedTuple):
-    """A part of a quantity with its price: so many units, or ``packages``, at ``unit_amount`` each, plus ``flat_amount``."""
+    """A part of a quantity with its price: units, or ``packages``, at ``unit_amount`` each, plus ``flat_amount``."""
 
     quantity: Decimal
     unit_amount: Decimal
@@ -91,7 +91,7 @@ class PricedQuantity(NamedTuple):
 
 
 class MetricCharge(NamedCharge):
-    """A charge on a metric: the metric and the aggregation of its days."""
+    """A charge on a metric, with the aggregation of its days."""
 
     metric: Metric
     aggregation: Aggregation
@@ -105,7 +105,7 @@ class MetricCharge(NamedCharge):
 
     @property
     def proration(self) -> Prorate:
-        """The chosen proration. By default, the price of a level is for a whole month, and a sum contains only the events of the part."""
+        """The chosen proration. By default, a level's price is for an entire month, and a sum contains only the part's events."""
         return self.prorate or (Prorate.AMOUNT if self.aggregation.is_level else Prorate.INCLUDED)
 
     @model_validator(mode="after")
@@ -118,7 +118,7 @@ class MetricCharge(NamedCharge):
 
     @property
     def free(self) -> Decimal:
-        """The charge's free units per month, in addition to what the plan includes."""
+        """The charge's free units per month, in addition to the plan's."""
         return Decimal(0)
 
     @abstractmethod

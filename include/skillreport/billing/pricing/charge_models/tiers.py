@@ -23,7 +23,7 @@ class Tier(PriceListEntry):
     flat_amount: Amount = Decimal(0)
 
     def holds(self, quantity: Decimal) -> bool:
-        """Whether the quantity is not above this tier."""
+        """True if the quantity is not above this tier."""
         return self.up_to is None or quantity <= self.up_to
 
 

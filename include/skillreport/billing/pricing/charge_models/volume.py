@@ -13,7 +13,7 @@ from include.skillreport.billing.pricing.charge_models.tiers import TieredCharge
 
 
 class VolumeCharge(TieredCharge):
-    """The whole quantity at the price of its tier, plus that tier's flat amount. The amount may fall where the next tier begins."""
+    """The entire quantity at the price of its tier, plus the tier's flat amount. The amount may fall where the next tier begins."""
 
     model_name = ModelName(
         ja="数量別料金（全数量に該当段階の単価）",

@@ -87,7 +87,7 @@ class Words(ABC):
 
     @abstractmethod
     def prorated(self, amount: Decimal, days: int) -> str:
-        """An amount of which only some days of the month count."""
+        """An amount for some days of the month."""
 
     @abstractmethod
     def used(self, metric: Metric, aggregation: Aggregation, quantity: Decimal, days: int) -> str:
@@ -146,7 +146,7 @@ class Words(ABC):
 
     @abstractmethod
     def fixed_discount(self, value: Decimal, days: int) -> str:
-        """A monthly discount that is valid on so many billable days, and takes at most the amount that is left."""
+        """A monthly discount with its number of billable days. It takes at most the amount that is left."""
 
     @abstractmethod
     def committed(self, amount: Decimal, days: Period, *, is_agreed: bool) -> str:
@@ -164,11 +164,11 @@ class Words(ABC):
 
     @abstractmethod
     def charge(self, name: str, part: Period, *, events_only: bool = False) -> str:
-        """A charge with the part of the month that it is for. ``events_only``: the remark is about its events."""
+        """A charge with its part of the month. ``events_only``: the remark is about its events."""
 
     @abstractmethod
     def some_records(self, label: str, missing_days: int, charge: str) -> str:
-        """Only the days with a record of the metric count."""
+        """The metric's days without a record do not count."""
 
     @abstractmethod
     def no_record(self, label: str, charge: str) -> str:
