@@ -1,4 +1,4 @@
-"""A deploy while a run is active, as docs/install/upgrade.md describes it: a Git bundle, and an environment for each wheel."""
+"""An upgrade and a roll back while runs are active (docs/install/upgrade.md): a Git bundle, an environment for each wheel, a revision."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
+from include.skillreport.schema.command import ADMIN_VARIABLE
 from local_stack.airflow_processes import SCHEDULER
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import NO_SCHEDULE, Api, answer_request, open_request, running_airflow
 from tests.packaging.production import DAG_IDS, Layout, ProductionEnvironment, build_wheel, create_environment
+from tests.schema.catalogue import rows_of
 from tests.waiting import wait_until
 from tests.worlds import billing_rows
+from tests.worlds.next_version import REVISION, VERSION, add_revision
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
@@ -56,6 +59,14 @@ class Installed:
     environment: ProductionEnvironment
     repository: Path
 
+    def command(self, database: Database, *arguments: str) -> str:
+        """The output of the wheel's command, which succeeds."""
+        variables = {"PATH": os.defpath, ADMIN_VARIABLE: database.dsn}
+        script = self.environment.python.with_name("skill-batch")
+        return subprocess.run(
+            [script, *arguments], env=variables, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
     @contextmanager
     def running(self, folder: Path, metadata: str, database: Database, port: int) -> Iterator[Api]:
         """Airflow with the page's bundle of the tag. ``folder`` is that of the installation, also of the next release."""
@@ -72,7 +83,7 @@ class Installed:
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         }
         logs = folder / self.version
-        logs.mkdir()
+        logs.mkdir(exist_ok=True)
         airflow = Layout(folder).airflow(self.environment, folder / "home", metadata)
         with (
             StandIns() as services,
@@ -102,13 +113,13 @@ def install(version: str, repository: Path, folder: Path) -> Installed:
 def repository(tmp_path: Path) -> Path:
     """A Git repository with the folders of the project and what builds its wheel, without a commit."""
     folder = Layout.plain(tmp_path / "repository").folder
-    for name in ("pyproject.toml", "requirements.txt", "requirements-airflow.txt"):
+    for name in ("pyproject.toml", "README.md", "requirements.txt", "requirements-airflow.txt"):
         shutil.copy(PROJECT / name, folder)
     subprocess.run([*GIT, "init", "--quiet"], cwd=folder, check=True)
     return folder
 
 
-def test_active_runs_go_on_with_the_release_that_is_deployed_meanwhile(
+def test_active_runs_go_on_after_an_upgrade_and_a_roll_back(
     repository: Path, metadata: str, database: Database, unused_port: int, tmp_path: Path
 ) -> None:
     with database.connect() as host:
@@ -125,10 +136,14 @@ def test_active_runs_go_on_with_the_release_that_is_deployed_meanwhile(
             blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
             active = usage.trigger(**OF_A_TENANT)
             wait_for_blocked_statement(database)
-            new = install("2.0.0", repository, tmp_path / "new")
+            add_revision(repository / "include" / "skillreport" / "schema")
+            new = install(VERSION, repository, tmp_path / "new")
             stop_scheduler(usage)
         wait_until(lambda: usage.states(active).get("C") == "success", "the task that ran ends")
 
+    # Meanwhile the run and the request for approval are open.
+    assert REVISION in new.command(database, "upgrade", "--plan")
+    new.command(database, "upgrade")
     with new.running(home, metadata, database, unused_port) as usage:
         assert usage.wait(active) == "success"
         later = usage.trigger(**OF_A_TENANT)
@@ -137,19 +152,35 @@ def test_active_runs_go_on_with_the_release_that_is_deployed_meanwhile(
         answer_request(approval, asked, APPROVE)
         assert approval.wait(asked) == "success"
 
+    upgraded = figures(database)
+    assert json.loads(old.command(database, "check", "--json"))["fits"]
+    with old.running(home, metadata, database, unused_port) as usage:
+        wait_for_dags(usage)
+        rolled_back = usage.trigger(**OF_A_TENANT)
+        assert usage.wait(rolled_back) == "success"
+    assert figures(database) == upgraded
+
     first, then, both = {old.version}, {new.version}, {old.version, new.version}
     finished = {"open_run": first, "read_logs": first, "aggregate_usage": first}
     assert imported_releases(home, active) == finished | {"close_run": then, "announce": then}
-    assert imported_releases(home, later) == dict.fromkeys(imported_releases(home, active), then)
+    for run, release in ((later, then), (rolled_back, first)):
+        assert imported_releases(home, run) == dict.fromkeys(imported_releases(home, active), release)
     # A task that has waited is resumed by a new process.
     answered = dict.fromkeys(("record_answer", "open_run", "approve_invoice", "close_run"), then)
     assert imported_releases(home, asked) == {"list_held": first, "ask": both} | answered
     with database.connect() as connection:
         opened = connection.execute(
             "SELECT run_id, version FROM batch.execution_log WHERE run_id = ANY (%s) AND status = 'completed'",
-            [[active, later, asked]],
+            [[active, later, asked, rolled_back]],
         ).fetchall()
-    assert dict(opened) == {active: old.version, later: new.version, asked: new.version}
+    versions = {active: old.version, later: new.version, asked: new.version, rolled_back: old.version}
+    assert dict(opened) == versions
+
+
+def figures(database: Database) -> dict[str, list[object]]:
+    """What tenants and accountants see: usage, invoices and e-mails."""
+    with database.connect() as connection:
+        return {table: rows_of(connection, table) for table in ("usage_day", "invoice", "outbox")}
 
 
 def hold_invoices(api: Api) -> str:

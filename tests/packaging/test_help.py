@@ -24,6 +24,7 @@ def test_the_wheel_has_the_built_help(tmp_path: Path, is_built: bool) -> None:
     for name in (
         ".gitignore",
         "pyproject.toml",
+        "README.md",
         "requirements.txt",
         "requirements-airflow.txt",
         "include/skillreport/core/version.py",

@@ -133,10 +133,10 @@ def test_a_foreign_view_on_a_batch_view_stays_and_keeps_it(database: Database) -
 def test_it_waits_for_another_deployment(
     database: Database, command: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(deploy, "_LOCK_SECONDS", 0.05)
     with database.connect() as connection, connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [deploy._DEPLOY_LOCK])
-        with pytest.raises(SchemaError, match=r"別のデプロイ.*50ms 以上"):
+        with pytest.raises(SchemaError, match=r"別のデプロイ.*0\.05 秒以上"):
             command(database.dsn)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,27 @@ def test_an_index_that_serves_the_purpose_is_not_demanded(
     assert create(database, TOKENS, AUDIT) == []
     upgrade(database.dsn)
     assert {row["index_name"] for row in rows_of(owner, "host_index")} == {"theirs", "minmax"}
+
+
+def test_the_list_as_json_is_that_of_the_text(
+    database: Database, owner: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(database, TOKENS)
+
+    assert main(["indexes", "--dsn", database.dsn, "--json"]) == 0
+
+    listed = json.loads(capsys.readouterr().out)
+    assert {row["index"] for row in listed} == missing(owner)
+    text = list_indexes(database.dsn)
+    assert all(row["statement"] in text for row in listed)
+    (log,) = [row for row in listed if row["index"] == LOG]
+    assert (log["table"], log["column"], log["present"], log["unusable"]) == (
+        "SYS_SystemLog",
+        "created_at",
+        None,
+        False,
+    )
+    assert "BATCH-018-03" in log["read_by"]
 
 
 def test_listing_changes_nothing(database: Database, owner: psycopg.Connection) -> None:

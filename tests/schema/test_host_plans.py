@@ -287,7 +287,7 @@ def growing_views() -> frozenset[str]:
     texts: dict[str, str] = {}
     for file in VIEWS.glob("*.sql"):
         for name, text in re.findall(
-            r"CREATE VIEW batch\.(\w+)(.*?);\n", _code(file.read_text(encoding="utf-8")), re.DOTALL
+            r"CREATE OR REPLACE VIEW batch\.(\w+)(.*?);\n", _code(file.read_text(encoding="utf-8")), re.DOTALL
         ):
             texts[name] = texts.get(name, "") + text
     found = {name for name, text in texts.items() if any(f'"{table}"' in text for table in GROWING)}

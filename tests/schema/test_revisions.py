@@ -1,13 +1,15 @@
-"""The revisions: an upgrade from the baseline on, and the sentence about a schema that this code neither made nor can upgrade."""
+"""The revisions: upgrade from the baseline on, older code on a newer schema, and a schema that this code can neither use nor upgrade."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,21 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from include.skillreport.core.errors import SchemaError
-from include.skillreport.schema import deploy, revisions
+from include.skillreport.schema import deploy, later_indexes, revisions
+from include.skillreport.schema import views as views_module
 from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.report import check_database
-from include.skillreport.schema.deploy import PLATFORM, attach, upgrade
+from include.skillreport.schema.deploy import PLATFORM, attach, plan, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
-from include.skillreport.schema.revisions import BASELINE, SCRIPTS, baseline_revision, head_revision
+from include.skillreport.schema.revisions import BASELINE, BASELINE_REVISION, SCRIPTS, head_revision
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.schema.catalogue import relations, rows_of, snapshot
+from tests.worlds.next_version import MORE_COLUMNS, OTHER_COLUMNS, REVISION, VERSION, add_revision
 from tests.worlds.planted_rows import plant
 
-NEXT = "0002_notes"
-_NEXT_SQL = """
-ALTER TABLE batch.backup ADD COLUMN note text NOT NULL DEFAULT 'none';
-ALTER TABLE batch.backup ALTER COLUMN note DROP DEFAULT;
-"""
+# SHA-256 of the baseline's SQL with LF line ends. Frozen since version 1.0.0: a change of the schema is a new revision.
+BASELINE_SHA256 = "a73d57b97881e595d227edc2887c38d72fac69d4fe546cf97d2cc39e2e568fb0"
 
 
 # From the baseline on --------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
         planted = _plant_all(connection)
         with _next_code(tmp_path):
             with pytest.raises(
-                SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*skillreport upgrade"
+                SchemaError, match=f"版は {BASELINE_REVISION} .*{REVISION} です.*skillreport upgrade"
             ):
                 check_deployment(platform)
             (finding,) = check_database(database.dsn).findings[:1]
@@ -51,8 +52,9 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
             upgrade(database.dsn)
 
             check_deployment(platform)
-            expected = planted | {"backup": [row | {"note": "none"} for row in planted["backup"]]}
+            expected = _with_notes(planted)
             assert _rows(connection) == expected
+            assert _has_index(connection)
             schema = snapshot(connection)
             upgrade(database.dsn)
             assert snapshot(connection) == schema
@@ -76,58 +78,175 @@ def test_two_deployers_at_once_upgrade_a_database_with_rows_once(database: Datab
         assert [deployer.result() for deployer in deployers] == [HostVariant.MULTI_TENANT] * 2
 
         check_deployment(connection)
-        assert _rows(connection) == planted | {
-            "backup": [row | {"note": "none"} for row in planted["backup"]]
-        }
+        assert _rows(connection) == _with_notes(planted)
 
 
-def test_code_of_the_baseline_refuses_a_schema_that_newer_code_made(
-    database: Database, tmp_path: Path
+@pytest.mark.parametrize("phase", ["ビュー", "索引"])
+def test_a_deployment_killed_between_two_phases_is_completed_by_the_next(
+    database: Database, tmp_path: Path, phase: str
 ) -> None:
-    with _next_code(tmp_path):
+    with database.connect() as connection, database.connect(PLATFORM) as platform:
+        planted = _plant_all(connection)
+        with _next_code(tmp_path):
+            with _killed_at(phase):
+                upgrade(database.dsn)
+            assert not _has_index(connection)
+        # Until the views are there, older code runs as before.
+        check_deployment(platform)
+        with _next_code(tmp_path / "again"):
+            upgrade(database.dsn)
+
+            check_deployment(platform)
+        assert _rows(connection) == _with_notes(planted)
+        assert _has_index(connection)
+
+
+def test_the_first_deployment_killed_before_its_views_is_completed_by_the_next(host: Database) -> None:
+    with host.connect() as connection:
+        with _killed_at("ビュー"):
+            upgrade(host.dsn)
+        assert relations(connection, "v") == []
+
+        upgrade(host.dsn)
+
+        check_deployment(connection)
+
+
+def test_an_index_whose_creation_was_interrupted_is_created_again(database: Database, tmp_path: Path) -> None:
+    with database.connect() as connection, _next_code(tmp_path), ThreadPoolExecutor() as threads:
+        upgrade(database.dsn)
+        connection.execute("DROP INDEX batch.backup_note")
+        with database.connect() as reader, reader.transaction():
+            # The creation waits for the transactions that use the table.
+            reader.execute("LOCK TABLE batch.backup IN ROW EXCLUSIVE MODE")
+            deployer = threads.submit(upgrade, database.dsn)
+            wait_for_blocked_statement(database)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'"
+            )
+            with pytest.raises(psycopg.OperationalError):
+                deployer.result()
+        assert connection.execute("SELECT to_regclass('batch.backup_note')").fetchone() != (None,)
+        assert not _has_index(connection)
+
         upgrade(database.dsn)
 
-    _assert_refused_everywhere(
-        database, f"版 {NEXT} で、このコードの版 {head_revision()} では.*新しいコードを使って"
-    )
+        assert _has_index(connection)
+
+
+def test_a_view_with_one_more_column_keeps_what_uses_it(database: Database, tmp_path: Path) -> None:
+    with database.connect() as connection, _next_code(tmp_path):
+        connection.execute("CREATE VIEW public.deployed AS SELECT revision FROM batch.board_deployment")
+
+        upgrade(database.dsn)
+
+        assert connection.execute("SELECT revision FROM public.deployed").fetchone() == (REVISION,)
+        assert connection.execute(
+            "SELECT deployed_at IS NOT null FROM batch.board_deployment"
+        ).fetchone() == (True,)
+
+
+def test_a_foreign_view_on_a_changed_view_is_named_and_kept(database: Database, tmp_path: Path) -> None:
+    with database.connect() as connection, _next_code(tmp_path, view=OTHER_COLUMNS):
+        connection.execute("CREATE VIEW public.deployed AS SELECT revision FROM batch.board_deployment")
+
+        with pytest.raises(SchemaError, match=r"view deployed depends on view batch\.board_deployment"):
+            upgrade(database.dsn)
+
+        assert connection.execute("SELECT revision FROM public.deployed").fetchone() == (BASELINE_REVISION,)
+
+
+def test_views_with_other_columns_are_created_again(database: Database, tmp_path: Path) -> None:
+    with database.connect() as connection, _next_code(tmp_path, view=OTHER_COLUMNS):
+        views = relations(connection, "v")
+
+        upgrade(database.dsn)
+
+        assert relations(connection, "v") == views
+        assert connection.execute("SELECT * FROM batch.board_deployment").fetchone() == (
+            False,
+            "1.0.0",
+            REVISION,
+        )
 
 
 def test_attach_leaves_a_revision_to_upgrade(database: Database, tmp_path: Path) -> None:
     with (
         _next_code(tmp_path),
-        pytest.raises(SchemaError, match=f"版は {baseline_revision()} .*{NEXT} です.*skillreport upgrade"),
+        pytest.raises(SchemaError, match=f"版は {BASELINE_REVISION} .*{REVISION} です.*skillreport upgrade"),
     ):
         attach(database.dsn)
 
 
-# Another baseline ------------------------------------------------------------------------------------------------------
-
-
-def test_a_schema_of_another_state_of_the_baseline_is_refused(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_plan_says_what_an_upgrade_will_do_and_changes_nothing(
+    database: Database, tmp_path: Path
 ) -> None:
-    deployed = baseline_revision()
-    changed = shutil.copytree(SCRIPTS / "sql", tmp_path / "sql")
-    with (changed / "backups.sql").open("a", encoding="utf-8") as file:
-        file.write("COMMENT ON COLUMN batch.backup.location IS 'Where its files are';\n")
-    monkeypatch.setattr(revisions, "_SQL", changed)
+    with database.connect() as connection, database.connect(PLATFORM) as batch, batch.transaction():
+        # The plan does not wait for a run.
+        batch.execute("SELECT FROM batch.all_tenant")
+        before = snapshot(connection)
+        with _next_code(tmp_path):
+            planned = "\n".join(plan(database.dsn))
 
-    assert head_revision() != deployed
-    _assert_refused_everywhere(
-        database, f"版 {deployed} で、このコードの版 {head_revision()} には.*DROP SCHEMA batch CASCADE"
-    )
+        assert snapshot(connection) == before
+        views = len(relations(connection, "v"))
+        assert re.search(
+            rf"表の変更.*: {REVISION}\nビュー.*: {views} 個.*\n作成する索引.*: backup_note", planned
+        )
+        assert re.search(r"表の変更.*: なし\n.*\n作成する索引.*: なし", "\n".join(plan(database.dsn)))
 
 
-@pytest.mark.parametrize(("deployed", "has_next"), [("0001", True), ("0030", False)])
-def test_a_schema_of_a_revision_from_before_the_baseline_is_refused(
-    database: Database, deployed: str, tmp_path: Path, *, has_next: bool
-) -> None:
+def test_the_plan_of_the_first_deployment(host: Database) -> None:
+    planned = "\n".join(plan(host.dsn))
+
+    assert re.search(rf"表の変更.*: {BASELINE_REVISION}\nビュー.*: すべて作成する", planned)
+    with host.connect() as connection:
+        assert connection.execute("SELECT to_regnamespace('batch')").fetchone() == (None,)
+
+
+# Older code on a newer schema ------------------------------------------------------------------------------------------
+
+
+def test_older_code_runs_on_a_schema_that_only_expanded(database: Database, tmp_path: Path) -> None:
+    with _next_code(tmp_path):
+        upgrade(database.dsn)
+
+    with database.connect() as connection, database.connect(PLATFORM) as platform:
+        before = snapshot(connection)
+        check_deployment(platform)
+        assert check_database(database.dsn).fits
+        for command in (upgrade, attach, plan):
+            with pytest.raises(SchemaError, match=f"版 {REVISION} で、.*upgrade、attach は新しいコードで"):
+                command(database.dsn)
+        assert snapshot(connection) == before
+
+
+def test_older_code_refuses_a_schema_that_lost_what_it_uses(database: Database, tmp_path: Path) -> None:
+    # Its tables have changed, so older code must not run, although its views are still there.
+    with _next_code(tmp_path, oldest_code="1.0.1"), _killed_at("ビュー"):
+        upgrade(database.dsn)
+
+    with (
+        database.connect(PLATFORM) as platform,
+        pytest.raises(
+            SchemaError, match=r"バージョン 1\.0\.1 以降のコードのもので、このコード.*新しいコードを使って"
+        ),
+    ):
+        check_deployment(platform)
+
+
+# A schema of unreleased code -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deployed", ["0001_0123456789ab", "0001", "0030"])
+def test_a_schema_of_unreleased_code_is_refused(database: Database, deployed: str, tmp_path: Path) -> None:
     with database.connect() as connection:
         connection.execute("UPDATE batch.alembic_version SET version_num = %s", [deployed])
         connection.execute("UPDATE batch.deployment SET revision = %s", [deployed])
 
     sentence = f"公開前の別のコードが作った版 {deployed} で.*新しいデータベース.*billing.first_month.*DROP SCHEMA batch CASCADE"
-    with _next_code(tmp_path) if has_next else nullcontext():
+    _assert_refused_everywhere(database, sentence)
+    with _next_code(tmp_path):
         _assert_refused_everywhere(database, sentence)
 
 
@@ -143,26 +262,27 @@ def test_the_way_out_makes_the_schema_anew(database: Database) -> None:
         check_deployment(connection)
 
 
-def test_line_ends_do_not_change_the_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deployed = baseline_revision()
-    for file in (SCRIPTS / "sql").glob("*.sql"):
-        (tmp_path / file.name).write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    monkeypatch.setattr(revisions, "_SQL", tmp_path)
-
-    assert baseline_revision() == deployed
-
-
 # The files -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_newest_revision_is_the_head_of_alembic() -> None:
     scripts = ScriptDirectory(str(SCRIPTS))
     assert scripts.get_heads() == [head_revision()]
-    *later, baseline = scripts.walk_revisions()
-    assert baseline.revision == baseline_revision()
-    assert re.fullmatch("0001_[0-9a-f]{12}", baseline.revision)
-    assert [Path(script.path).stem for script in later] == [script.revision for script in later]
-    assert all(len(script.revision) <= 32 for script in later)  # the width of alembic_version.version_num
+    revisions_of_alembic = list(scripts.walk_revisions())
+    assert revisions_of_alembic[-1].revision == BASELINE_REVISION
+    assert [Path(script.path).stem for script in revisions_of_alembic] == [
+        script.revision for script in revisions_of_alembic
+    ]
+    # The width of alembic_version.version_num.
+    assert all(len(script.revision) <= 32 for script in revisions_of_alembic)
+
+
+def test_the_baseline_is_frozen() -> None:
+    """A change here cuts off each installation. Add a revision instead (docs/develop/schema.md)."""
+    statements = "".join(
+        (SCRIPTS / "sql" / f"{subject}.sql").read_text(encoding="utf-8") for subject in BASELINE
+    )
+    assert hashlib.sha256(statements.encode()).hexdigest() == BASELINE_SHA256
 
 
 def test_the_baseline_has_all_files_that_belong_to_no_later_revision() -> None:
@@ -173,30 +293,56 @@ def test_the_baseline_has_all_files_that_belong_to_no_later_revision() -> None:
 # -----------------------------------------------------------------------------------------------------------------------
 
 
+class _KilledError(BaseException):
+    """The process of a deployment ends."""
+
+
 @contextmanager
-def _next_code(folder: Path) -> Iterator[None]:
-    """The code of a later version, until the block ends: it has a second revision."""
+def _killed_at(phase: str) -> Iterator[None]:
+    """The deployment ends when it logs the beginning of this phase, as if its process were killed."""
+
+    def kill(record: logging.LogRecord) -> bool:
+        if record.msg.startswith(phase):
+            raise _KilledError
+        return True
+
+    deploy.log.setLevel(logging.INFO)
+    deploy.log.addFilter(kill)
+    try:
+        with pytest.raises(_KilledError):
+            yield
+    finally:
+        deploy.log.removeFilter(kill)
+        deploy.log.setLevel(logging.NOTSET)
+
+
+@contextmanager
+def _next_code(folder: Path, *, oldest_code: str = "1.0.0", view: str = MORE_COLUMNS) -> Iterator[None]:
+    """The code of the next version, until the block ends."""
     scripts = shutil.copytree(SCRIPTS, folder / "next", ignore=shutil.ignore_patterns("__pycache__"))
-    statements = scripts / "sql" / f"{NEXT}.sql"
-    statements.write_text(_NEXT_SQL, encoding="utf-8")
-    (scripts / "versions" / f"{NEXT}.py").write_text(
-        f'''"""Notes about backups."""
-
-from include.skillreport.schema.deploy import run_sql_file
-
-revision = "{NEXT}"
-down_revision = "{baseline_revision()}"
-
-
-def upgrade() -> None:
-    run_sql_file({str(statements)!r})
-''',
-        encoding="utf-8",
-    )
+    add_revision(scripts, view=view)
     with pytest.MonkeyPatch.context() as patch:
         for module in (revisions, deploy):
             patch.setattr(module, "SCRIPTS", scripts)
+        patch.setattr(deploy, "_HERE", scripts)
+        patch.setattr(views_module, "FOLDER", scripts / "host_views")
+        patch.setattr(later_indexes, "FILE", scripts / later_indexes.FILE.name)
+        patch.setattr(revisions, "VERSION", VERSION)
+        patch.setattr(deploy, "OLDEST_CODE", oldest_code)
         yield
+
+
+def _with_notes(planted: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The rows after the upgrade to ``_next_code``."""
+    noted = [row | {"note": "none"} for row in planted["backup"]]
+    return planted | {"backup": noted, "noted_backup": []}
+
+
+def _has_index(connection: psycopg.Connection) -> bool:
+    found = connection.execute(
+        "SELECT FROM pg_index WHERE indexrelid = to_regclass('batch.backup_note') AND indisvalid"
+    )
+    return found.fetchone() is not None
 
 
 def _assert_refused_everywhere(database: Database, sentence: str) -> None:

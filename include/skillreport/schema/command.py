@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -50,6 +51,7 @@ def add_schema_actions(actions: Actions) -> None:
         action="store_true",
         help="パスワードを平文で送る（Neon など、SCRAM のハッシュを受け付けないサーバー）",
     )
+    upgraded.add_argument("--plan", action="store_true", help="することを示すだけで、何も変えない")
     deletion = upgraded.add_mutually_exclusive_group()
     deletion.add_argument(
         "--with-deletion",
@@ -100,8 +102,11 @@ def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], i
 
 
 def _upgrade(options: argparse.Namespace) -> None:
-    from include.skillreport.schema.deploy import upgrade
+    from include.skillreport.schema.deploy import plan, upgrade
 
+    if options.plan:
+        print("\n".join(plan(options.dsn)))
+        return
     variant = upgrade(
         options.dsn,
         passwords=_passwords(),
@@ -148,6 +153,7 @@ def _add_check_arguments(check: argparse.ArgumentParser) -> None:
 
 
 def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
+    indexes.add_argument("--json", action="store_true", help="足りない索引の一覧を JSON で出す")
     choice = indexes.add_mutually_exclusive_group()
     choice.add_argument(
         "--create",
@@ -161,7 +167,12 @@ def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
 
 
 def _indexes(arguments: argparse.Namespace) -> None:
-    from include.skillreport.schema.host_indexes.creation import create_indexes, forget_indexes, list_indexes
+    from include.skillreport.schema.host_indexes.creation import (
+        create_indexes,
+        forget_indexes,
+        list_indexes,
+        missing_host_indexes,
+    )
 
     if arguments.create is not None:
         sentences = list(_printed(create_indexes(arguments.dsn, arguments.create)))
@@ -170,6 +181,9 @@ def _indexes(arguments: argparse.Namespace) -> None:
     elif arguments.forget:
         forget_indexes(arguments.dsn, arguments.forget)
         print("記録から除きました。索引そのものは変えていません。")
+    elif arguments.json:
+        records = [state.as_record() for state in missing_host_indexes(arguments.dsn)]
+        print(json.dumps(records, ensure_ascii=False, indent=2))
     else:
         print(list_indexes(arguments.dsn))
 

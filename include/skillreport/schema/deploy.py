@@ -1,8 +1,16 @@
-"""Deploy roles, schema ``batch`` and views to a database, each time in one transaction.
+"""Deploy roles, schema ``batch`` and views to a database, in phases that can be run again after a kill.
 
-``upgrade`` deploys everything. ``detach`` only drops the views, because PostgreSQL cannot alter a column that a view uses. ``attach``
-creates them again. Deployment is idempotent, and applies the baseline and all later revisions. Concurrent deployments run one after the
-other. There are no downgrades: a later revision corrects an error.
+=======  ================================================================================================================================
+phase    what it does
+=======  ================================================================================================================================
+tables   in one transaction: roles, schema, and the revisions that the database lacks (tables, functions, policies)
+views    in one transaction: privileges on the application's tables, and all views
+indexes  outside of a transaction: indexes of later versions, without blocking writes
+=======  ================================================================================================================================
+
+A statement waits at most ``_LOCK_SECONDS`` for a lock. ``detach`` only drops the views, because PostgreSQL cannot alter a column that a
+view uses. ``attach`` is the phase of the views. Concurrent deployments run one after the other. There are no downgrades: an older version
+uses a newer schema if it fits (``revisions.OLDEST_CODE``).
 
 The deploying role need not be a superuser. It owns the host's tables (or holds their privileges with grant option) and may CREATE in the
 database. It has CREATEROLE if the batch roles do not exist. If another role created them, it is a member of ``batch_owner``. To set
@@ -11,8 +19,10 @@ passwords, it then also needs the ADMIN option on the other roles (from PostgreS
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +30,8 @@ import psycopg
 import sqlalchemy
 from alembic import command, op
 from alembic.config import Config
-from psycopg import errors, sql
+from psycopg import errors
 
-from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError, reason_of
 from include.skillreport.schema.channels import record_channels
 from include.skillreport.schema.checks.findings import Finding, refuse
@@ -33,35 +42,39 @@ from include.skillreport.schema.checks.privileges import OWNER as OWNER
 from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
 from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
-from include.skillreport.schema.checks.privileges import (
-    missing_privileges,
-    owner_uses_public,
-    wanted_privileges,
-)
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
 from include.skillreport.schema.deletion import is_with_deletion, require_all_listed
-from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns
+from include.skillreport.schema.host_contract import HostVariant, check_host
 from include.skillreport.schema.host_indexes.listing import record_present
-from include.skillreport.schema.leaving import create_leaving_views, withdraw_deletion
-from include.skillreport.schema.revisions import SCRIPTS, UPGRADE_HINT, find_other_revision, head_revision
+from include.skillreport.schema.later_indexes import build_index, missing_indexes
+from include.skillreport.schema.revisions import (
+    OLDEST_CODE,
+    SCRIPTS,
+    UPGRADE_HINT,
+    find_newer_revision,
+    find_other_revision,
+    head_revision,
+    revisions_after,
+)
+from include.skillreport.schema.roles import (
+    create_roles,
+    grant_host_tables,
+    join_owner,
+    missing_privilege,
+    missing_roles,
+)
+from include.skillreport.schema.views import drop_views, existing_views, replace_views
+
+log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 
 # An arbitrary number.
 _DEPLOY_LOCK = 7_018_019
-_LOCK_TIMEOUT = "60s"
-
-# The files of host_views in loading order, after the variant's file.
-_VIEW_FILES = (
-    "tenants",
-    "people",
-    "employees",
-    "activity",
-    "skills",
-    "notifications",
-    "results",
-    "documents",
-    "board",
+_LOCK_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_OCCUPIED = (
+    "別のデプロイか長い処理が {:g} 秒以上データベースを占有しています。終わってからやり直してください。"
 )
 
 # Neon rejects a SCRAM hash at commit ("Neon only supports being given plaintext passwords"). credcheck rejects it at once ("password type
@@ -80,28 +93,38 @@ def upgrade(
 
     ``passwords`` (by role) lets ``batch_tenant``, ``batch_platform``, ``batch_board`` and ``batch_cleanup`` log in. Without it, grant these
     roles to existing logins. ``plain_passwords`` sends passwords as plain text instead of SCRAM hashes. ``with_deletion``: the batches may
-    delete application rows; None: keep the last choice.
-    :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
+    delete application rows; None: keep the last choice. Logs each phase and each index as it begins.
+    :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable, or a lock was not free in time. The
+        failed phase has changed nothing; the phases before it stay, and the next ``upgrade`` goes on after them.
     """
-    with _deployment(dsn) as (connection, driver):
-        variant = _check_host(driver)
-        given = passwords or {}
-        _create_roles(driver, ROLES, given, plain_passwords=plain_passwords)
-        _join_owner(driver)
-        deletes = _stored_choice(driver) if with_deletion is None else with_deletion
-        if deletes:
-            _create_roles(driver, (CLEANUP,), given, plain_passwords=plain_passwords)
-        _grant_host_tables(driver, variant, deletes=deletes)
-        driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
-        driver.execute("SET LOCAL ROLE batch_owner")
-        refuse(filter(None, [_find_other_revision(driver)]))
-        _drop_views(driver)
-        _migrate(connection)
-        if with_deletion:
-            require_all_listed(driver)
-        record_channels(driver)
-        _create_views(driver, variant, deletes=deletes)
-        record_present(driver)
+    with _deployment(dsn) as driver:
+        with _migration(driver) as connection:
+            variant = _check_host(driver)
+            log.info("ロールと表を配置しています。")
+            given = passwords or {}
+            create_roles(driver, ROLES, given, plain_passwords=plain_passwords)
+            join_owner(driver)
+            deletes = _stored_choice(driver) if with_deletion is None else with_deletion
+            if deletes:
+                create_roles(driver, (CLEANUP,), given, plain_passwords=plain_passwords)
+            # The next phase grants them together with the views. This attempt finds a missing privilege before a table changes.
+            with driver.transaction(force_rollback=True):
+                grant_host_tables(driver, variant, deletes=deletes)
+            driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
+            driver.execute("SET LOCAL ROLE batch_owner")
+            refuse(filter(None, [_find_other_revision(driver)]))
+            _migrate(connection)
+            driver.execute("UPDATE batch.deployment SET oldest_code = %s", [OLDEST_CODE])
+            if with_deletion:
+                require_all_listed(driver)
+        log.info("ビューを配置しています。")
+        with driver.transaction():
+            _deploy_views(driver, variant, deletes=deletes)
+        driver.autocommit = True
+        driver.execute("SET ROLE batch_owner")
+        for index in missing_indexes(driver):
+            log.info("索引 %s を作成しています（表への書き込みは止まりません）。", index.name)
+            build_index(driver, index)
         return variant
 
 
@@ -110,10 +133,10 @@ def detach(dsn: str) -> None:
 
     :raises SchemaError: there is no schema ``batch``, or an outside object depends on a view; nothing has changed.
     """
-    with _deployment(dsn) as (_, driver):
+    with _deployment(dsn) as driver, driver.transaction():
         _require_schema(driver)
         driver.execute("SET LOCAL ROLE batch_owner")
-        _drop_views(driver)
+        drop_views(driver)
 
 
 def attach(dsn: str) -> HostVariant:
@@ -121,18 +144,40 @@ def attach(dsn: str) -> HostVariant:
 
     :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
     """
-    with _deployment(dsn) as (_, driver):
+    with _deployment(dsn) as driver, driver.transaction():
         _require_schema(driver)
         variant = _check_host(driver)
         deletes = _stored_choice(driver)
-        _grant_host_tables(driver, variant, deletes=deletes)
         driver.execute("SET LOCAL ROLE batch_owner")
         other = _find_other_revision(driver)
         if other:
             raise SchemaError(other.text)
-        _drop_views(driver)
-        _create_views(driver, variant, deletes=deletes)
+        driver.execute("RESET ROLE")
+        _deploy_views(driver, variant, deletes=deletes)
         return variant
+
+
+def plan(dsn: str) -> list[str]:
+    """What ``upgrade`` would do, as Japanese sentences, after the same checks of the host. Changes nothing, and waits for no batch.
+
+    :raises SchemaError: the host is not suitable, or the schema belongs to other code.
+    """
+    with _session(dsn) as driver:
+        variant = _check_host(driver)
+        roles = missing_roles(driver, ROLES)
+        if not roles:
+            driver.execute("SET LOCAL ROLE batch_owner")
+        refuse(filter(None, [_find_other_revision(driver)]))
+        revisions = revisions_after(_deployed_revision(driver))
+        views = len(existing_views(driver))
+        indexes = [index.name for index in missing_indexes(driver)]
+        return [
+            f"アプリケーションの型: {variant}",
+            f"作成するロール: {'、'.join(roles) or 'なし'}",
+            f"表の変更（1 つのトランザクション）: {'、'.join(revisions) or 'なし'}",
+            f"ビュー（1 つのトランザクション）: {f'{views} 個を置き換える' if views else 'すべて作成する'}",
+            f"作成する索引（書き込みを止めない）: {'、'.join(indexes) or 'なし'}",
+        ]
 
 
 def run_sql_file(relative_path: str) -> None:
@@ -143,26 +188,51 @@ def run_sql_file(relative_path: str) -> None:
 
 
 @contextmanager
-def _deployment(dsn: str) -> Iterator[tuple[sqlalchemy.Connection, psycopg.Connection]]:
-    """One transaction under the deployment lock, for SQLAlchemy and for the driver."""
+def _session(dsn: str) -> Iterator[psycopg.Connection]:
+    """A session of the deploying role, outside of a transaction."""
     with direct_connection(dsn) as driver:
-        deployer = driver.info.user
-        engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.NullPool
-        )
         try:
-            with engine.begin() as connection:
-                refuse(find_read_only_login(driver))
-                # The views name the host's tables without their schema.
-                driver.execute(
-                    "SELECT set_config('lock_timeout', %s, true), set_config('search_path', 'public', true)",
-                    [_LOCK_TIMEOUT],
-                )
-                driver.execute("SELECT pg_advisory_xact_lock(%s)", [_DEPLOY_LOCK])
-                yield connection, driver
+            yield driver
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
             # SQLAlchemy wraps the errors of Alembic's own statements.
-            raise _explained(getattr(error, "orig", error), deployer) from None
+            raise _explained(getattr(error, "orig", error), driver.info.user) from None
+
+
+@contextmanager
+def _deployment(dsn: str) -> Iterator[psycopg.Connection]:
+    """Such a session with the deployment lock."""
+    with _session(dsn) as driver:
+        with driver.transaction():
+            refuse(find_read_only_login(driver))
+            # The views name the host's tables without their schema.
+            driver.execute(
+                "SELECT set_config('lock_timeout', %s, false), set_config('search_path', 'public', false)",
+                [f"{1000 * _LOCK_SECONDS:.0f}ms"],
+            )
+        _wait_for_other_deployments(driver)
+        yield driver
+
+
+def _wait_for_other_deployments(driver: psycopg.Connection) -> None:
+    """Take the deployment lock. Without a waiting statement: CREATE INDEX CONCURRENTLY of the other deployment would wait for it."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        with driver.transaction():
+            if driver.execute("SELECT pg_try_advisory_lock(%s)", [_DEPLOY_LOCK]).fetchone() == (True,):
+                return
+        if time.monotonic() > deadline:
+            raise SchemaError(_OCCUPIED.format(_LOCK_SECONDS))
+        time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def _migration(driver: psycopg.Connection) -> Iterator[sqlalchemy.Connection]:
+    """One transaction of the session for SQLAlchemy and for the driver. The session stays open after it."""
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: driver, poolclass=sqlalchemy.StaticPool
+    )
+    with engine.begin() as connection:
+        yield connection
 
 
 def _check_host(driver: psycopg.Connection) -> HostVariant:
@@ -177,11 +247,17 @@ def _require_schema(driver: psycopg.Connection) -> None:
         raise SchemaError(f"このデータベースにスキーマ batch がありません。{UPGRADE_HINT}。")
 
 
+def _deployed_revision(driver: psycopg.Connection) -> str | None:
+    """The revision of the tables; None without a schema."""
+    if driver.execute("SELECT to_regclass('batch.alembic_version')").fetchone() == (None,):
+        return None
+    deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
+    return deployed[0] if deployed else None
+
+
 def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
-    deployed = None
-    if driver.execute("SELECT to_regclass('batch.alembic_version')").fetchone() != (None,):
-        deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
-    return find_other_revision(deployed[0] if deployed else None)
+    deployed = _deployed_revision(driver)
+    return find_newer_revision(deployed) or find_other_revision(deployed)
 
 
 def _stored_choice(driver: psycopg.Connection) -> bool:
@@ -199,22 +275,22 @@ def _migrate(connection: sqlalchemy.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _create_views(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
-    for name in (variant, *_VIEW_FILES):
-        driver.execute((_HERE / "host_views" / f"{name}.sql").read_bytes())
-    if deletes:
-        create_leaving_views(driver, variant)
-    else:
-        withdraw_deletion(driver)
+def _deploy_views(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
+    grant_host_tables(driver, variant, deletes=deletes)
+    driver.execute("SET LOCAL ROLE batch_owner")
+    record_channels(driver)
+    replace_views(driver, variant, deletes=deletes)
     driver.execute(
         """
-        INSERT INTO batch.deployment (host_variant, revision, deployed_at, with_deletion) VALUES (%s, %s, now(), %s)
+        INSERT INTO batch.deployment (host_variant, revision, oldest_code, deployed_at, with_deletion)
+        VALUES (%s, %s, %s, now(), %s)
         ON CONFLICT (singleton) DO UPDATE SET
-            host_variant = excluded.host_variant, revision = excluded.revision, deployed_at = excluded.deployed_at,
-            with_deletion = excluded.with_deletion
+            host_variant = excluded.host_variant, revision = excluded.revision, oldest_code = excluded.oldest_code,
+            deployed_at = excluded.deployed_at, with_deletion = excluded.with_deletion
         """,
-        [variant.value, head_revision(), deletes],
+        [variant.value, head_revision(), OLDEST_CODE, deletes],
     )
+    record_present(driver)
 
 
 def _explained(error: Exception, deployer: str) -> Exception:
@@ -226,125 +302,12 @@ def _explained(error: Exception, deployer: str) -> Exception:
         )
     match error:
         case errors.LockNotAvailable():
-            return SchemaError(
-                f"別のデプロイか長い処理が {_LOCK_TIMEOUT} 以上データベースを占有しています。終わってからやり直してください。"
-            )
+            return SchemaError(_OCCUPIED.format(_LOCK_SECONDS))
         case errors.InsufficientPrivilege():
-            return _missing_privilege(reason_of(error), deployer)
+            return missing_privilege(reason_of(error), deployer)
         case errors.DependentObjectsStillExist():
             return SchemaError(
                 f"スキーマ batch のビューに依存するものが外にあり、作り直せません: {error.diag.message_detail}。"
                 "それらを削除してからやり直してください。"
             )
     return error
-
-
-def _missing_privilege(reason: str, deployer: str) -> SchemaError:
-    return SchemaError(
-        f'デプロイするロール "{deployer}" の権限が足りません: {reason}。'
-        "ホストの表の所有権、データベースの CREATE 権限、CREATEROLE が必要です。"
-        f"{OWNER} などのロールを別のロールが作っていた場合は、管理者が "
-        f'`GRANT {", ".join(ROLES)} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
-        f"{CLEANUP} があるときは、それも加えてください。"
-    )
-
-
-def _create_roles(
-    driver: psycopg.Connection, roles: Sequence[str], passwords: Mapping[str, str], *, plain_passwords: bool
-) -> None:
-    for role in roles:
-        name = sql.Identifier(role)
-        if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
-            _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
-        if role in passwords:
-            secret = passwords[role]
-            if not plain_passwords:
-                # Encrypt on the client, so that no server log contains the password.
-                secret = driver.pgconn.encrypt_password(
-                    secret.encode(), role.encode(), b"scram-sha-256"
-                ).decode()
-            _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
-
-
-def _join_owner(driver: psycopg.Connection) -> None:
-    # From PostgreSQL 16 on, a role's creator may administer it, but needs a grant to SET ROLE.
-    act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
-    if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
-        _change_role(driver, sql.SQL("GRANT batch_owner TO CURRENT_USER"))
-
-
-def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) -> None:
-    """Change a role. Retries if another database's deployment on this server changes the same role.
-
-    PostgreSQL waits for the other transaction and fails ("tuple concurrently updated"). The next attempt finds its result.
-    """
-    for attempts_left in (4, 3, 2, 1, 0):
-        try:
-            with driver.transaction():
-                driver.execute(statement)
-            return
-        except (errors.DuplicateObject, errors.UniqueViolation):
-            return
-        except errors.InternalError_:
-            if not attempts_left:
-                raise
-
-
-def _let_owner_use_public(driver: psycopg.Connection) -> None:
-    """Grant USAGE on schema public to the views' owner, because the views name tables without their schema.
-
-    PostgreSQL skips a schema without USAGE and reports a missing table. `prisma db push --force-reset` creates such a schema.
-    """
-    if owner_uses_public(driver):
-        return
-    driver.execute("GRANT USAGE ON SCHEMA public TO batch_owner")
-    # PostgreSQL only warns a deployer without grant option.
-    if not owner_uses_public(driver):
-        raise SchemaError(
-            f"スキーマ public の USAGE 権限が {OWNER} にありません。"
-            f"管理者が `GRANT USAGE ON SCHEMA public TO {OWNER}` を実行してください。"
-        )
-
-
-def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
-    """Grant exactly the needed privileges (by column for the contract), and revoke all others."""
-    granted = driver.execute(
-        """
-        SELECT DISTINCT relation.relname
-        FROM pg_class AS relation
-        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
-        CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
-        WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
-        """
-    ).fetchall()
-    _let_owner_use_public(driver)
-    changes = [
-        sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table))
-        for (table,) in granted
-    ]
-    for table, privilege, names in wanted_privileges(variant, host_columns(driver), deletes=deletes):
-        columns = (
-            sql.SQL("")
-            if names is None
-            else sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))
-        )
-        changes.append(
-            sql.SQL("GRANT {} {} ON {} TO batch_owner").format(
-                sql.SQL(privilege), columns, sql.Identifier("public", table)
-            )
-        )
-    driver.execute(sql.SQL("; ").join(changes))
-    # PostgreSQL only warns a deployer without grant option.
-    if missing := missing_privileges(driver, OWNER, variant, "", deletes=deletes):
-        table, privilege, _ = missing[0]
-        raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
-
-
-def _drop_views(driver: psycopg.Connection) -> None:
-    """Drop them in one statement, which fails if a view outside the schema depends on one."""
-    names = driver.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'batch'::regnamespace AND relkind = 'v'"
-    ).fetchall()
-    if names:
-        views = sql.SQL(", ").join(sql.Identifier("batch", name) for (name,) in names)
-        driver.execute(sql.SQL("DROP VIEW {}").format(views))

@@ -11,7 +11,7 @@ from include.skillreport.schema.checks.findings import Finding, refuse, remark
 from include.skillreport.schema.checks.host import find_hidden_rows, find_several_tenants
 from include.skillreport.schema.deletion import require_all_listed, require_deletion, tables_to_delete_from
 from include.skillreport.schema.host_contract import HostVariant, check_host
-from include.skillreport.schema.revisions import UPGRADE_HINT, find_other_revision
+from include.skillreport.schema.revisions import UPGRADE_HINT, find_other_revision, head_revision
 
 
 def check_deployment(connection: psycopg.Connection) -> None:
@@ -42,14 +42,18 @@ def check_deletion(connection: psycopg.Connection) -> None:
 
 
 def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) -> Finding | None:
-    """A finding if the last deployment has another revision, host variant or set of channels."""
-    deployed = connection.execute("SELECT revision, host_variant FROM batch.deployment").fetchone()
-    revision, views = deployed or (None, None)
-    other = find_other_revision(revision)
+    """A finding if this code cannot use the last deployment: by its revision, host variant or set of channels."""
+    # A schema from before version 1.0.0 has no column oldest_code.
+    deployed = connection.execute(
+        "SELECT revision, to_jsonb(deployment) ->> 'oldest_code', host_variant FROM batch.deployment"
+    ).fetchone()
+    revision, oldest_code, views = deployed or (None, None, None)
+    other = find_other_revision(revision, oldest_code)
     if other:
         return other
     if views == variant:
-        return find_other_channels(connection)
+        # A newer deployment may have more channels.
+        return find_other_channels(connection) if revision == head_revision() else None
     problem = f"スキーマ batch のビューはホストの {views} 版のものですが、ホストは {variant} 版です。"
     return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
 

@@ -115,7 +115,7 @@ def _create_view(
     driver.execute(
         sql.SQL(
             # The barrier keeps functions in conditions from seeing other tenants' rows. Key comparisons pass it.
-            "CREATE VIEW {view} WITH (security_barrier) AS SELECT {columns}, to_jsonb(leaving) AS content"
+            "CREATE OR REPLACE VIEW {view} WITH (security_barrier) AS SELECT {columns}, to_jsonb(leaving) AS content"
             " FROM {table} AS leaving WHERE {owner} = ANY((SELECT batch.current_tenants())::text[]){sole}"
             " WITH LOCAL CHECK OPTION"
         ).format(
@@ -156,7 +156,9 @@ def _create_view_of_marked_rows(
             )
         )
     view = sql.Identifier("batch", MARKED_ROWS)
-    driver.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, sql.SQL(" UNION ALL ").join(parts)))
+    driver.execute(
+        sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(view, sql.SQL(" UNION ALL ").join(parts))
+    )
     driver.execute(sql.SQL("GRANT SELECT ON {} TO batch_platform").format(view))
 
 

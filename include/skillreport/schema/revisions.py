@@ -1,23 +1,28 @@
 """The revisions of schema ``batch``: this code's revision, and what another revision needs. Does not import Alembic.
 
-The baseline's id contains a hash of its SQL, which identifies databases of another baseline. A later revision's id is its file name, for
-example ``0002_reminders``.
+The baseline is frozen since version 1.0.0: a change is a new revision in ``versions/``, whose id is its file name, for example
+``0002_reminders``. It has its SQL in ``sql/0002_reminders.sql``. It first expands (docs/develop/schema.md), so that older code goes on
+working; a later version removes what nothing uses any more, and raises ``OLDEST_CODE``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from functools import cache
 from pathlib import Path
 
+from packaging.version import Version
+
+from include.skillreport.core.version import VERSION
 from include.skillreport.schema.checks.findings import Finding, error, remark
 
 SCRIPTS = Path(__file__).parent
 
-_SQL = Path(__file__).with_name("sql")
+OLDEST_CODE = "1.0.0"
+"""The oldest version whose code can use the schema of this version's newest revision."""
 
-# The order of execution.
+BASELINE_REVISION = "0001_baseline"
+
+# The files of the baseline in ``sql/``, in the order of execution.
 BASELINE = (
     "isolation",
     "host",
@@ -41,21 +46,9 @@ BASELINE = (
     "offboarding",
 )
 
-_HASH_DIGITS = 12
 _NUMBERED = re.compile(r"(\d{4})_\w+")
 
 UPGRADE_HINT = "`python -m include.skillreport upgrade` を実行してください"
-
-
-def baseline_revision() -> str:
-    """``0001_`` and the first digits of the SHA-256 of the baseline's SQL, read with LF line ends."""
-    return _revision_of(_SQL)
-
-
-@cache
-def _revision_of(folder: Path) -> str:
-    statements = "".join((folder / f"{subject}.sql").read_text(encoding="utf-8") for subject in BASELINE)
-    return f"0001_{hashlib.sha256(statements.encode()).hexdigest()[:_HASH_DIGITS]}"
 
 
 def head_revision() -> str:
@@ -63,21 +56,26 @@ def head_revision() -> str:
     return _revisions()[-1]
 
 
-def find_other_revision(deployed: str | None) -> Finding | None:
-    """What a schema of the revision ``deployed`` needs; None if it is this code's newest revision.
+def revisions_after(deployed: str | None) -> list[str]:
+    """The revisions that a schema of the revision ``deployed`` lacks, oldest first."""
+    return [revision for revision in _revisions() if _number(revision) > _number(deployed or "")]
+
+
+def find_other_revision(deployed: str | None, oldest_code: str | None = None) -> Finding | None:
+    """What a schema of the revision ``deployed`` needs; None if this code can use it. ``oldest_code`` is what its deployment has recorded.
 
     A remark: an upgrade helps (also without a recorded revision). An error: this code cannot use the schema.
     """
     revisions = _revisions()
     head = revisions[-1]
-    if deployed == head:
+    if oldest_code and Version(VERSION) < Version(oldest_code):
+        problem = f"スキーマ batch の版 {deployed} はバージョン {oldest_code} 以降のコードのもので、このコード（{VERSION}）では使えません。"
+        return error("other-revision", problem, "新しいコードを使ってください。", "batch")
+    if deployed == head or (oldest_code and _is_newer(deployed)):
         return None
     if deployed is None or deployed in revisions:
         problem = f"スキーマ batch の版は {deployed or 'なし'} ですが、このコードの版は {head} です。"
         return remark("outdated", problem, f"{UPGRADE_HINT}。", "batch")
-    if _number(deployed) > _number(head):
-        problem = f"スキーマ batch はより新しいコードが作った版 {deployed} で、このコードの版 {head} では使えません。"
-        return error("other-revision", problem, "新しいコードを使ってください。", "batch")
     problem = (
         f"スキーマ batch は公開前の別のコードが作った版 {deployed} で、このコードの版 {head} には移せません。"
     )
@@ -88,9 +86,21 @@ def find_other_revision(deployed: str | None) -> Finding | None:
     return error("other-revision", problem, remedy, "batch")
 
 
+def find_newer_revision(deployed: str | None) -> Finding | None:
+    """An error if newer code has deployed the schema: only that code knows its views."""
+    if not _is_newer(deployed):
+        return None
+    problem = f"スキーマ batch はより新しいコードが作った版 {deployed} で、このコードの版は {head_revision()} です。"
+    remedy = "upgrade、attach は新しいコードで実行してください。バッチの実行に upgrade が要るかどうかは check が示します。"
+    return error("other-revision", problem, remedy, "batch")
+
+
+def _is_newer(deployed: str | None) -> bool:
+    return _number(deployed or "") > _number(head_revision())
+
+
 def _revisions() -> list[str]:
-    _, *later = sorted(path.stem for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))
-    return [baseline_revision(), *later]
+    return sorted(path.stem for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))
 
 
 def _number(revision: str) -> int:

@@ -151,8 +151,11 @@ def _refuse_other_schema(connection: psycopg.Connection[Any]) -> None:
         # Views without a revision belong to other code.
         problem = missing_part(connection) or find_other_revision("不明")
     else:
-        deployed = connection.execute("SELECT revision FROM batch.board_deployment").fetchone()
-        problem = find_other_revision(deployed[0] if deployed else None)
+        # The view of a schema from before version 1.0.0 has no column oldest_code.
+        deployed = connection.execute(
+            "SELECT revision, to_jsonb(board_deployment) ->> 'oldest_code' FROM batch.board_deployment"
+        ).fetchone()
+        problem = find_other_revision(*(deployed or (None,)))
     if problem:
         raise BoardUnavailableError(problem.text)
 

@@ -31,18 +31,23 @@ _CREATION_LOCK = 7_018_020
 LOCK_TIMEOUT = "60s"
 
 
-def list_indexes(dsn: str) -> str:
-    """The missing indexes and the leftovers of interrupted creations, in Japanese. Changes nothing.
+def missing_host_indexes(dsn: str) -> list[IndexState]:
+    """The missing indexes, and the leftovers of interrupted creations. Changes nothing.
 
     :raises SchemaError: the login is not suitable, or the database has none of the tables.
     """
     with _session(dsn) as connection:
-        states = _states(connection)
-    missing = [state for state in states if not state.present]
-    lines = [line for state in states if not state.present or state.is_leftover for line in _lines(state)]
-    if not lines:
+        return [state for state in _states(connection) if not state.present or state.is_leftover]
+
+
+def list_indexes(dsn: str) -> str:
+    """The same with what to do, in Japanese."""
+    states = missing_host_indexes(dsn)
+    if not states:
         return "足りない索引はありません。"
-    lines += [
+    missing = [state for state in states if not state.present]
+    lines = [
+        *(line for state in states for line in _lines(state)),
         "",
         "`prisma db push` は、schema.prisma にない索引を削除します。"
         "上の @@index の行を、その表の model に加えてください（項目名が列名と違うときは、項目名を書きます）。",

@@ -72,6 +72,20 @@ class IndexState:
     present: str | None
     is_leftover: bool
 
+    def as_record(self) -> dict[str, object]:
+        """For programs: the index, its state, and the statement that creates it."""
+        index = self.index
+        return {
+            "index": index.name,
+            "table": index.table,
+            "column": index.column,
+            "rows": self.rows,
+            "present": self.present,
+            "unusable": self.is_leftover,
+            "read_by": list(index.readers),
+            "statement": index.statement,
+        }
+
 
 def _load() -> tuple[HostIndex, ...]:
     text = Path(__file__).with_name("indexes.sql").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 -- The only request log; it has no tenant column. An error is a server error: a 5xx answer, or no answer and an error level. A 4xx
 -- is the caller's error. A request without a user was sent before login.
-CREATE VIEW batch.all_api_request AS
+CREATE OR REPLACE VIEW batch.all_api_request AS
 SELECT
     nullif(btrim(user_id), '') AS person_key,
     created_at AS requested_at_utc,
@@ -13,7 +13,7 @@ WHERE request_url IS NOT null AND NOT is_deleted AND batch.is_dated(created_at);
 
 -- Rows of the audit log, and the last edits of TRN_* rows by their editors. Only this view defines failed logins, which have
 -- their own source. The audit log's flags and times are nullable.
-CREATE VIEW batch.all_logged_action AS
+CREATE OR REPLACE VIEW batch.all_logged_action AS
 SELECT
     CASE WHEN judged.is_failed_login THEN 'HIS_AuditLog LOGIN' ELSE 'HIS_AuditLog' END AS source,
     coalesce(btrim(audited.user_id), '') AS person_key,
@@ -79,14 +79,14 @@ FROM "TRN_TrainingHistory"
 WHERE batch.is_dated(updated_at);
 
 -- User activity. Failed logins do not count.
-CREATE VIEW batch.all_user_action AS
+CREATE OR REPLACE VIEW batch.all_user_action AS
 SELECT source, person_key, stated_tenant_id, acted_at_utc, is_login
 FROM batch.all_logged_action
 WHERE NOT is_failed_login;
 
 -- Reports ordered by users. BATCH-004's own reports are in the same table, without a user, and count as neither use nor storage.
 -- A report that the application created without a user belongs to the tenant in its row.
-CREATE VIEW batch.all_report AS
+CREATE OR REPLACE VIEW batch.all_report AS
 SELECT
     CASE
         WHEN
@@ -105,7 +105,7 @@ SELECT
 FROM "HIS_ReportGeneration"
 WHERE NOT is_deleted AND requested_by IS DISTINCT FROM 'BATCH-004';
 
-CREATE VIEW batch.all_skill_evidence AS
+CREATE OR REPLACE VIEW batch.all_skill_evidence AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,
     tenant_id AS stated_tenant_id,
@@ -114,7 +114,7 @@ SELECT
 FROM "TRN_SkillEvidence"
 WHERE NOT is_deleted;
 
-CREATE VIEW batch.all_skill_assessment AS
+CREATE OR REPLACE VIEW batch.all_skill_assessment AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,
     tenant_id AS stated_tenant_id,
@@ -123,14 +123,14 @@ FROM "TRN_SkillRecord"
 WHERE batch.is_dated(assessment_date) AND NOT is_deleted;
 
 -- The recipient may be outside the row's tenant.
-CREATE VIEW batch.all_sent_notification AS
+CREATE OR REPLACE VIEW batch.all_sent_notification AS
 SELECT tenant_id AS stated_tenant_id, sent_at AS sent_at_utc
 FROM "HIS_NotificationLog"
 -- The batches write SUCCESS, the application SENT, in upper or lower case.
 WHERE upper(send_status) IN ('SUCCESS', 'SENT') AND batch.is_dated(sent_at) AND NOT is_deleted;
 
 -- Sources of figures that have a row. The application never writes some of these tables.
-CREATE VIEW batch.all_host_source AS
+CREATE OR REPLACE VIEW batch.all_host_source AS
 SELECT
     'SYS_SystemLog' AS source,
     exists(

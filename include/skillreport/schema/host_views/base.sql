@@ -1,12 +1,12 @@
 -- The host before its multi-tenant migration: all users belong to the only tenant that is not deleted. With a second tenant the
 -- subquery fails, and `check` explains it.
-CREATE VIEW batch.only_tenant AS
+CREATE OR REPLACE VIEW batch.only_tenant AS
 SELECT tenant_id
 FROM "MST_Tenant"
 WHERE NOT is_deleted AND coalesce(lower(btrim(status)), '') <> 'deleted';
 
 -- Accounts, with the tenant in their row.
-CREATE VIEW batch.all_account AS
+CREATE OR REPLACE VIEW batch.all_account AS
 SELECT
     user_id,
     nullif(btrim(login_id), '') AS login_id,
@@ -18,7 +18,7 @@ SELECT
     is_deleted
 FROM "MST_UserAuth";
 
-CREATE VIEW batch.all_employee AS
+CREATE OR REPLACE VIEW batch.all_employee AS
 SELECT
     id AS employee_id,
     nullif(btrim(employee_code), '') AS employee_code,
@@ -32,7 +32,7 @@ SELECT
     nullif(btrim(job_type_id), '') AS job_type_id
 FROM "MST_Employee";
 
-CREATE VIEW batch.all_department AS
+CREATE OR REPLACE VIEW batch.all_department AS
 SELECT
     department_code,
     nullif(btrim(department_name), '') AS department_name,

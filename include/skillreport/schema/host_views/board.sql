@@ -1,12 +1,12 @@
 -- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, message texts or
 -- setting values, and only parts of addresses, except in contracts. Times are timestamptz; days are Asia/Tokyo.
 
-CREATE VIEW batch.board_deployment AS
-SELECT revision, with_deletion
+CREATE OR REPLACE VIEW batch.board_deployment AS
+SELECT revision, oldest_code, with_deletion
 FROM batch.deployment;
 
 -- Tenants without addresses. A deleted tenant (is_gone) has its former code and name.
-CREATE VIEW batch.board_tenant AS
+CREATE OR REPLACE VIEW batch.board_tenant AS
 SELECT
     tenant.tenant_id,
     coalesce(former.tenant_code, tenant.tenant_code) AS tenant_code,
@@ -18,7 +18,7 @@ LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_
 
 -- One row per run of a batch or operation. Forms may contain addresses, so only four fields are shown. shown: the items that the
 -- dialog showed.
-CREATE VIEW batch.board_run AS
+CREATE OR REPLACE VIEW batch.board_run AS
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
     log.parameters ->> 'operation' AS operation,
@@ -30,32 +30,32 @@ SELECT
     log.parameters ->> 'backup' AS backup
 FROM batch.execution_log AS log;
 
-CREATE VIEW batch.board_outcome AS
+CREATE OR REPLACE VIEW batch.board_outcome AS
 SELECT
     execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, recorded_at, shard
 FROM batch.tenant_outcome;
 
-CREATE VIEW batch.board_task AS
+CREATE OR REPLACE VIEW batch.board_task AS
 SELECT execution_id, task_id, map_index, wall_seconds, cpu_seconds, peak_memory_bytes
 FROM batch.task_metric;
 
-CREATE VIEW batch.board_performance AS
+CREATE OR REPLACE VIEW batch.board_performance AS
 SELECT
     execution_id, batch_id, run_id, business_date, execution_seconds, cpu_seconds, peak_memory_bytes, records_processed,
     is_comparable, recorded_at
 FROM batch.performance_metric;
 
-CREATE VIEW batch.board_remark AS
+CREATE OR REPLACE VIEW batch.board_remark AS
 SELECT execution_id, step, details, problem, is_reported, recorded_at
 FROM batch.run_remark;
 
-CREATE VIEW batch.board_reconciliation AS
+CREATE OR REPLACE VIEW batch.board_reconciliation AS
 SELECT execution_id, source, placement, is_event, row_count, since
 FROM batch.reconciliation;
 
 -- Alerts. triggering_user: Airflow's name of the recipient of a personal alert. message is a skill_batch.notifiers.alert.Alert,
 -- or {"result": …} for a result, which is not an alert.
-CREATE VIEW batch.board_alert AS
+CREATE OR REPLACE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
     message ->> 'triggering_user' AS triggering_user, message -> 'kinds' AS kinds,
@@ -65,38 +65,38 @@ SELECT
 FROM batch.operator_alert
 WHERE NOT message ? 'result';
 
-CREATE VIEW batch.board_orphan AS
+CREATE OR REPLACE VIEW batch.board_orphan AS
 SELECT execution_id, detail, noticed_at, told_at
 FROM batch.orphan_notice;
 
-CREATE VIEW batch.board_incident AS
+CREATE OR REPLACE VIEW batch.board_incident AS
 SELECT
     tenant_id, check_name, opened_at, severity, evidence, breached_at, reopened, closed_at, closed_because, told, told_at,
     is_part_of_platform, opened_by
 FROM batch.incident;
 
-CREATE VIEW batch.board_platform_incident AS
+CREATE OR REPLACE VIEW batch.board_platform_incident AS
 SELECT check_name, opened_at, evidence, breached_at, reopened, closed_at, told, told_at
 FROM batch.platform_incident;
 
-CREATE VIEW batch.board_inactivity AS
+CREATE OR REPLACE VIEW batch.board_inactivity AS
 SELECT tenant_id, stage, last_activity_on, inactive_since, judged_on, entered_on, entered_by
 FROM batch.tenant_inactivity;
 
-CREATE VIEW batch.board_inactivity_change AS
+CREATE OR REPLACE VIEW batch.board_inactivity_change AS
 SELECT
     tenant_id, changed_on, from_stage, to_stage, reason, inactive_days, inactive_since, last_activity_on, recorded_by,
     recorded_at
 FROM batch.inactivity_change;
 
-CREATE VIEW batch.board_usage_day AS
+CREATE OR REPLACE VIEW batch.board_usage_day AS
 SELECT
     tenant_id, usage_date, registered_users, active_users, total_logins, api_calls, error_count, response_time_avg_ms,
     peak_concurrent_users, storage_bytes, reports_generated, skill_assessments, notifications_sent, unplaced_accounts,
     read_events, unplaced_events, revision, closed_by, closed_at
 FROM batch.usage_day;
 
-CREATE VIEW batch.board_usage_warning AS
+CREATE OR REPLACE VIEW batch.board_usage_warning AS
 SELECT
     tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by, raised_at
 FROM batch.usage_warning;
@@ -106,7 +106,7 @@ FROM batch.usage_warning;
 -- is_carried: one-off lines carry a difference into later months. is_closed: the month has no invoice or draft left and is billed
 -- again only for named tenants. content, leaves_on and letter_id belong to the newest revision, counterparty to the first
 -- document.
-CREATE VIEW batch.board_invoice AS
+CREATE OR REPLACE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
     CASE
@@ -180,25 +180,25 @@ SELECT
 FROM batch.invoice;
 
 -- The inputs of each invoice's calculation, for the days on its page.
-CREATE VIEW batch.board_calculation AS
+CREATE OR REPLACE VIEW batch.board_calculation AS
 SELECT invoice_id, tenant_id, inputs
 FROM batch.invoice
 WHERE kind = 'invoice';
 
 -- One-off lines. amount: with or without tax, like the price list.
-CREATE VIEW batch.board_extra_charge AS
+CREATE OR REPLACE VIEW batch.board_extra_charge AS
 SELECT extra_charge_id, tenant_id, charged_on, description, quantity * unit_amount AS amount, currency
 FROM batch.extra_charge;
 
-CREATE VIEW batch.board_waiting_entry AS
+CREATE OR REPLACE VIEW batch.board_waiting_entry AS
 SELECT tenant_id, kind, entry_id, period_start, entry_text, amount, currency, entered_by, entered_at
 FROM batch.all_waiting_entry;
 
-CREATE VIEW batch.board_document AS
+CREATE OR REPLACE VIEW batch.board_document AS
 SELECT invoice_id, tenant_id, revision, format, location, sha256, bytes, written_at
 FROM batch.invoice_document;
 
-CREATE VIEW batch.board_invoice_revision AS
+CREATE OR REPLACE VIEW batch.board_invoice_revision AS
 SELECT
     tenant_id, invoice_id, revision, counterparty COLLATE "C" AS counterparty, due_on, corrected_on, reason, entered_by,
     entered_at, execution_id
@@ -207,7 +207,7 @@ FROM batch.invoice_revision;
 -- The current state of each letter to a billing contact, in the terms of batch.outbox. Without a message, the application's row
 -- decides. planned: BATCH-019-01 creates the message on its day. may_leave: the letter can be stopped or sent (statements
 -- withdraw_letters and release_letters of billing). copy_of: the original letter of a copy to a further address (shown in part).
-CREATE VIEW batch.board_letter AS
+CREATE OR REPLACE VIEW batch.board_letter AS
 SELECT
     letter.id AS letter_id, letter.tenant_id,
     CASE WHEN copy.place > 0 THEN copy.letter_id END AS copy_of,
@@ -235,30 +235,30 @@ LEFT JOIN batch.outbox AS message
 LEFT JOIN batch.letter_copy AS copy
     ON letter.tenant_id = copy.tenant_id AND letter.id = copy.notification_id;
 
-CREATE VIEW batch.board_letter_stop AS
+CREATE OR REPLACE VIEW batch.board_letter_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at, corrected_by
 FROM batch.letter_stop;
 
-CREATE VIEW batch.board_letter_decision AS
+CREATE OR REPLACE VIEW batch.board_letter_decision AS
 SELECT tenant_id, invoice_id, kind, reason, entered_by, entered_at, execution_id
 FROM batch.letter_decision
 UNION ALL
 SELECT tenant_id, invoice_id, 'correct' AS kind, reason, entered_by, entered_at, execution_id
 FROM batch.invoice_revision;
 
-CREATE VIEW batch.board_payment AS
+CREATE OR REPLACE VIEW batch.board_payment AS
 SELECT
     payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, reason, entered_by, entered_at,
     reversed_at, reversed_by, reversal_reason
 FROM batch.payment;
 
 -- Transfers of bank files belong to no tenant. The board shows them only to users who may confirm them.
-CREATE VIEW batch.board_bank_file AS
+CREATE OR REPLACE VIEW batch.board_bank_file AS
 SELECT sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by
 FROM batch.bank_file;
 
 -- first_due_on: the earliest due date of invoices that a waiting transfer may have paid.
-CREATE VIEW batch.board_transfer AS
+CREATE OR REPLACE VIEW batch.board_transfer AS
 SELECT
     transfer_id, sha256, line, account, booked_on, amount, amount - settled AS rest, payer_name, payer_code, reference, details,
     is_cancellation, doubt, set_aside_reason, set_aside_by, set_aside_at,
@@ -276,11 +276,11 @@ SELECT
     ) AS first_due_on
 FROM batch.bank_transfer;
 
-CREATE VIEW batch.board_transfer_choice AS
+CREATE OR REPLACE VIEW batch.board_transfer_choice AS
 SELECT transfer_id, choice, part, tenant_id, number, amount, fee, payment_id, is_automatic
 FROM batch.transfer_choice;
 
-CREATE VIEW batch.board_payer AS
+CREATE OR REPLACE VIEW batch.board_payer AS
 SELECT payer_id, tenant_id, payer_key, payer_code, payer_name, confirmed_by, confirmed_at
 FROM batch.payer;
 
@@ -289,7 +289,7 @@ FROM batch.payer;
 
 -- profile: the entered values, null without a row. stated: the values in documents and letters for empty fields. Neither contains
 -- values from the settings.
-CREATE VIEW batch.board_billing_profile AS
+CREATE OR REPLACE VIEW batch.board_billing_profile AS
 SELECT
     tenant.tenant_id, to_jsonb(profile) - 'tenant_id' AS profile,
     jsonb_build_object(
@@ -303,7 +303,7 @@ FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
 
 -- The distinct addresses of a tenant's letters, and their suppressions. column_name: the column of the profile.
-CREATE VIEW batch.board_billing_address AS
+CREATE OR REPLACE VIEW batch.board_billing_address AS
 SELECT
     listed.tenant_id, listed.address, listed.column_name, listed.place, suppressed.reason, suppressed.error_code,
     suppressed.bounces, suppressed.suppressed_at, suppressed.suppressed_until, suppressed.bounced_until
@@ -331,7 +331,7 @@ FROM (
 LEFT JOIN batch.suppressed_address AS suppressed
     ON listed.tenant_id = suppressed.tenant_id AND listed.address = suppressed.address;
 
-CREATE VIEW batch.board_billing_mail AS
+CREATE OR REPLACE VIEW batch.board_billing_mail AS
 SELECT
     listed.tenant_id, listed.address, message.message_id, message.status, message.error_code, message.created_at,
     message.finished_at
@@ -341,7 +341,7 @@ INNER JOIN batch.outbox AS message
 WHERE message.channel = 'email';
 
 -- Terms with a first and a last day. terms: columns as in batch.contract_change, with numbers as texts.
-CREATE VIEW batch.board_contract_term AS
+CREATE OR REPLACE VIEW batch.board_contract_term AS
 SELECT
     tenant_id, 'discount' AS kind, valid_from, valid_to,
     jsonb_build_object(
@@ -364,12 +364,12 @@ SELECT
     jsonb_build_object('plan', plan) AS terms
 FROM batch.plan_change;
 
-CREATE VIEW batch.board_exchange_rate AS
+CREATE OR REPLACE VIEW batch.board_exchange_rate AS
 SELECT currency, rate_date, yen_per_unit
 FROM batch.exchange_rate;
 
 -- Changes without the rows of a waiting file. imported: the number of these rows.
-CREATE VIEW batch.board_contract_change AS
+CREATE OR REPLACE VIEW batch.board_contract_change AS
 SELECT
     change_id, tenant_id, kind, before, CASE WHEN kind <> 'import' THEN after END AS after,
     CASE WHEN kind = 'import' AND status = 'waiting' THEN jsonb_array_length(after) END AS imported,
@@ -377,7 +377,7 @@ SELECT
 FROM batch.contract_change;
 
 -- The rows of a waiting file. tenant_id: empty for an exchange rate.
-CREATE VIEW batch.board_imported_change AS
+CREATE OR REPLACE VIEW batch.board_imported_change AS
 SELECT
     change.change_id, part.place,
     CASE WHEN part.value ->> 'kind' = 'exchange_rate' THEN '' ELSE part.value ->> 'owner' END AS tenant_id,
@@ -387,22 +387,22 @@ FROM batch.contract_change AS change
 CROSS JOIN LATERAL jsonb_array_elements(change.after) WITH ORDINALITY AS part (value, place)
 WHERE change.status = 'waiting' AND change.kind = 'import';
 
-CREATE VIEW batch.board_adjustment AS
+CREATE OR REPLACE VIEW batch.board_adjustment AS
 SELECT
     adjustment_id, tenant_id, invoice_id, kind, accrued_on, booked_on, amount, currency, fact, reason, entered_by, entered_at
 FROM batch.adjustment;
 
-CREATE VIEW batch.board_reminder AS
+CREATE OR REPLACE VIEW batch.board_reminder AS
 SELECT tenant_id, invoice_id, days, revision, queued_on, open_amount
 FROM batch.overdue_reminder;
 
-CREATE VIEW batch.board_reminder_stop AS
+CREATE OR REPLACE VIEW batch.board_reminder_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
 FROM batch.reminder_stop;
 
 -- Like batch.receivable, which uses the reader's privileges. Looks up each open invoice by id in the application's table, because
 -- a join may read the entire table.
-CREATE VIEW batch.board_receivable AS
+CREATE OR REPLACE VIEW batch.board_receivable AS
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     invoice.counterparty COLLATE "C" AS counterparty, -- noqa: RF03
@@ -424,7 +424,7 @@ WHERE
 -- Messages without texts. Chat destinations are secret; mail addresses are shown in part. An error may quote an address.
 -- is_unwanted: the recipient has unsubscribed, so only a contract letter needs a decision, as in take_final_failures of
 -- BATCH-019-02.
-CREATE VIEW batch.board_message AS
+CREATE OR REPLACE VIEW batch.board_message AS
 SELECT
     message_id, tenant_id, channel, status, priority, attempts, due_at, next_attempt_at, lease_until, host_log_id,
     template_key,
@@ -441,20 +441,20 @@ SELECT
     ) AS is_unwanted
 FROM batch.outbox;
 
-CREATE VIEW batch.board_channel_circuit AS
+CREATE OR REPLACE VIEW batch.board_channel_circuit AS
 SELECT tenant_id, channel, error_code, reason, opened_at
 FROM batch.channel_circuit;
 
-CREATE VIEW batch.board_message_stop AS
+CREATE OR REPLACE VIEW batch.board_message_stop AS
 SELECT tenant_id, still_sent, reason, entered_by, entered_at
 FROM batch.message_stop;
 
-CREATE VIEW batch.board_service_limit AS
+CREATE OR REPLACE VIEW batch.board_service_limit AS
 SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_at, closed_reason
 FROM batch.service_limit;
 
 -- The id identifies an address without revealing it.
-CREATE VIEW batch.board_suppressed_address AS
+CREATE OR REPLACE VIEW batch.board_suppressed_address AS
 SELECT
     tenant_id,
     encode(sha256(convert_to(tenant_id || chr(31) || address, 'UTF8')), 'hex') AS suppression_id,
@@ -462,26 +462,26 @@ SELECT
     reason, error_code, bounces, suppressed_at, suppressed_until, bounced_until
 FROM batch.suppressed_address;
 
-CREATE VIEW batch.board_setting_finding AS
+CREATE OR REPLACE VIEW batch.board_setting_finding AS
 SELECT tenant_id, subject, code, detail, found_on
 FROM batch.setting_finding;
 
-CREATE VIEW batch.board_setting_change AS
+CREATE OR REPLACE VIEW batch.board_setting_change AS
 SELECT tenant_id, setting_key, changed_at, execution_id, kind, reason, changed_by, undone_by, undone_at
 FROM batch.setting_change;
 
 -- Personal data are omitted.
-CREATE VIEW batch.board_sync_plan AS
+CREATE OR REPLACE VIEW batch.board_sync_plan AS
 SELECT tenant_id, provider, execution_id, status, plan_hash, counts, reason, planned_at
 FROM batch.sync_plan;
 
 -- Requests to approve held items (docs/operate/board.md).
-CREATE VIEW batch.board_approval_request AS
+CREATE OR REPLACE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;
 
 -- is_current: the item is still held with the request's figures or reason, or the contract change or message still waits.
-CREATE VIEW batch.board_approval_item AS
+CREATE OR REPLACE VIEW batch.board_approval_item AS
 SELECT
     item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,
     item.superseded_by, item.answer, item.answered_by, item.answered_at, item.note, item.result, item.result_text,
@@ -519,17 +519,17 @@ SELECT
 FROM batch.approval_item AS item
 INNER JOIN batch.approval_request AS request ON item.request_id = request.request_id;
 
-CREATE VIEW batch.board_directory_sync AS
+CREATE OR REPLACE VIEW batch.board_directory_sync AS
 SELECT tenant_id, provider, synced_on, synced_by
 FROM batch.directory_sync;
 
-CREATE VIEW batch.board_backup AS
+CREATE OR REPLACE VIEW batch.board_backup AS
 SELECT
     backup.backup_id, backup.execution_id, backup.business_date, backup.status, backup.snapshot_at, backup.dump_bytes,
     backup.total_bytes, backup.verified_at, backup.deleted_at
 FROM batch.backup AS backup;
 
-CREATE VIEW batch.board_report AS
+CREATE OR REPLACE VIEW batch.board_report AS
 SELECT
     report.tenant_id, report.report_month, report.missing_days, report.revision, report.made_by, report.made_at,
     file.format, file.location, file.size_bytes, file.sha256
@@ -538,7 +538,7 @@ LEFT JOIN batch.monthly_report_file AS file
     ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
 
 -- Each tenant's open items, which must be decided when it leaves. The start of an offboarding reads it too.
-CREATE VIEW batch.board_open_item AS
+CREATE OR REPLACE VIEW batch.board_open_item AS
 SELECT
     tenant.tenant_id,
     (
@@ -572,7 +572,7 @@ SELECT
 FROM batch.all_tenant AS tenant;
 
 -- Leaving tenants, with the row counts of the newest export and of deleted or blanked rows.
-CREATE VIEW batch.board_offboarding AS
+CREATE OR REPLACE VIEW batch.board_offboarding AS
 SELECT
     leaving.offboarding_id, leaving.tenant_id, leaving.tenant_code, leaving.tenant_name, leaving.stage, leaving.reason,
     leaving.begun_by, leaving.begun_at,
@@ -590,7 +590,7 @@ LEFT JOIN (
 ) AS counted ON leaving.offboarding_id = counted.offboarding_id;
 
 -- The view has one row per file.
-CREATE VIEW batch.board_accounting_file AS
+CREATE OR REPLACE VIEW batch.board_accounting_file AS
 SELECT
     closed.month, closed.handed_over_at, closed.handed_over_by, closed.execution_id, file.key, file.sha256, file.bytes, file.rows
 FROM batch.accounting_month AS closed

@@ -1,7 +1,7 @@
 -- Views of numbered billing documents, for batch_platform. They read tables of the batches with the reader's row-level security.
 
 -- The search (電子帳簿保存法) by date, amount and counterparty in combination.
-CREATE VIEW batch.document_search WITH (security_invoker) AS
+CREATE OR REPLACE VIEW batch.document_search WITH (security_invoker) AS
 SELECT
     invoice.number,
     invoice.kind,
@@ -69,7 +69,7 @@ COMMENT ON VIEW batch.document_search IS
 -- The entries of the books (booked_on, Asia/Tokyo): documents, voids, adjustments of receivables, payments and refunds. If a
 -- document's (or payment's) month was handed over before its void (or reversal), a reversal is booked on the day of the void.
 -- Otherwise it counts as void. accrued_on is the entry's own day; booked_on is later if that month was handed over.
-CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
+CREATE OR REPLACE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     booked.invoice_id,
     booked.accrued_on,
@@ -162,7 +162,7 @@ GRANT SELECT ON batch.accounting_entry TO batch_platform;
 
 -- Invoices with an open amount after credit notes, payments and adjustments. A negative amount is owed to the customer. If the
 -- application itself marks an invoice as PAID, the customer owes nothing.
-CREATE VIEW batch.receivable WITH (security_invoker) AS
+CREATE OR REPLACE VIEW batch.receivable WITH (security_invoker) AS
 SELECT
     invoice.invoice_id,
     invoice.tenant_id,

@@ -1,5 +1,5 @@
 -- Former employees. The host spells the status in several ways. Employees without a status are current.
-CREATE VIEW batch.all_employment AS
+CREATE OR REPLACE VIEW batch.all_employment AS
 SELECT
     employee_id, tenant_id, employee_code, full_name, email,
     NOT is_deleted
@@ -10,7 +10,7 @@ SELECT
 FROM batch.all_employee;
 
 -- Employees of the transaction's tenants, including former ones. Read-only despite the check option.
-CREATE VIEW batch.tenant_employee WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_employee WITH (security_barrier) AS
 SELECT employee_id, tenant_id, employee_code, email, is_employed
 FROM batch.all_employment
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
@@ -19,7 +19,7 @@ WITH CASCADED CHECK OPTION;
 GRANT SELECT ON batch.tenant_employee TO batch_tenant;
 
 -- Mailboxes of former employees that no current employee has.
-CREATE VIEW batch.all_former_mailbox AS
+CREATE OR REPLACE VIEW batch.all_former_mailbox AS
 SELECT
     tenant_id,
     lower(email) AS email

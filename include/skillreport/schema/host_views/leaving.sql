@@ -1,6 +1,6 @@
 -- Only in an installation that may delete. During a tenant's deletion, its users lose their accounts, but keep the keys that
 -- nobody else has.
-CREATE VIEW batch.leaving_person AS
+CREATE OR REPLACE VIEW batch.leaving_person AS
 SELECT key.person_key, key.kind, key.tenant_id
 FROM batch.leaving_key AS key
 UNION ALL

@@ -1,7 +1,7 @@
 -- The host after its multi-tenant migration. Its VARCHAR(255) tenant columns become text, as in all other tables.
 
 -- Accounts, with the tenant in their row. The column default 'default-tenant' means that the application set no tenant.
-CREATE VIEW batch.all_account AS
+CREATE OR REPLACE VIEW batch.all_account AS
 SELECT
     user_id,
     nullif(btrim(login_id), '') AS login_id,
@@ -13,7 +13,7 @@ SELECT
     is_deleted
 FROM "MST_UserAuth";
 
-CREATE VIEW batch.all_employee AS
+CREATE OR REPLACE VIEW batch.all_employee AS
 SELECT
     id AS employee_id,
     nullif(btrim(employee_code), '') AS employee_code,
@@ -27,7 +27,7 @@ SELECT
     nullif(btrim(job_type_id), '') AS job_type_id
 FROM "MST_Employee";
 
-CREATE VIEW batch.all_department AS
+CREATE OR REPLACE VIEW batch.all_department AS
 SELECT
     department_code,
     nullif(btrim(department_name), '') AS department_name,

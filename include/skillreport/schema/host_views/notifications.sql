@@ -1,5 +1,5 @@
 -- The application's notifications. The batches add their own, send waiting ones, and record the results.
-CREATE VIEW batch.tenant_notification WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_notification WITH (security_barrier) AS
 SELECT
     id, tenant_id, notification_id, setting_id, template_id, notification_type, recipient_type,
     recipient_address, subject, message_body, message_format, send_status, send_attempts, max_retry_count,
@@ -15,7 +15,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 
 -- Invoices whose letter is stopped: a correction waits or the newest decision is a stop, and the invoice is neither void nor
 -- fully credited. corrected_by: the authors of waiting corrections.
-CREATE VIEW batch.letter_stop AS
+CREATE OR REPLACE VIEW batch.letter_stop AS
 SELECT DISTINCT ON (stopped.invoice_id)
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
     array(
@@ -43,7 +43,7 @@ GRANT SELECT ON batch.letter_stop TO batch_platform;
 
 -- Entries for approval by another user, and held drafts. A draft that waits only for a line is listed as the line. amount: below
 -- 0 for a credit note. entered_at: the start of the wait.
-CREATE VIEW batch.all_waiting_entry AS
+CREATE OR REPLACE VIEW batch.all_waiting_entry AS
 SELECT
     extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
     date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.description AS entry_text,
@@ -95,7 +95,7 @@ GRANT SELECT ON batch.all_waiting_entry TO batch_platform;
 COMMENT ON VIEW batch.all_waiting_entry IS 'Entries of all tenants that wait for another user''s approval';
 
 -- Notifications in a final state: sent, given up, or withdrawn by the application.
-CREATE VIEW batch.all_finished_notification AS
+CREATE OR REPLACE VIEW batch.all_finished_notification AS
 SELECT
     id,
     tenant_id,
@@ -113,7 +113,7 @@ WHERE
 -- The current state of the application's notifications. The type is the channel in several spellings; unknown ones are null.
 -- is_withdrawn: the application took it back, or it is a reminder of an invoice paid in the meantime. is_switched_off: its
 -- notification setting is off. is_letter: BATCH-018-02 wrote it about an invoice; a tenant's switches do not apply.
-CREATE VIEW batch.all_notification AS
+CREATE OR REPLACE VIEW batch.all_notification AS
 SELECT
     notification.id,
     notification.tenant_id,
@@ -162,7 +162,7 @@ SELECT
 FROM "HIS_NotificationLog" AS notification;
 
 -- all_notification for the transaction's tenants. Read-only.
-CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_notification_now WITH (security_barrier) AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_switched_off
 FROM batch.all_notification
@@ -173,7 +173,7 @@ GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
 
 -- Notifications that wait to be sent. The status may be in any case, but without blanks, so that an index on the application's
 -- column finds it.
-CREATE VIEW batch.all_waiting_notification AS
+CREATE OR REPLACE VIEW batch.all_waiting_notification AS
 SELECT
     id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_switched_off,
     is_letter
@@ -182,7 +182,7 @@ WHERE
     send_status = any(batch.spellings('PENDING')) AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;
 
 -- A tenant's channels. Credentials are secret JSON texts.
-CREATE VIEW batch.tenant_integration WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_integration WITH (security_barrier) AS
 SELECT
     id, tenant_id, integration_key, integration_type, endpoint_url, auth_config, connection_config,
     CASE WHEN rate_limit_per_minute <= 2147483647 THEN rate_limit_per_minute END::integer AS rate_limit_per_minute,
@@ -195,12 +195,12 @@ WITH CASCADED CHECK OPTION;
 GRANT SELECT, UPDATE (health_status, last_health_check, is_enabled) ON batch.tenant_integration TO batch_tenant;
 
 -- The services that tenants use. Only tenant_integration contains their credentials.
-CREATE VIEW batch.all_integration AS
+CREATE OR REPLACE VIEW batch.all_integration AS
 SELECT tenant_id, integration_key, integration_type
 FROM "SYS_IntegrationConfig"
 WHERE coalesce(is_enabled, true) AND NOT is_deleted;
 
-CREATE VIEW batch.tenant_template WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_template WITH (security_barrier) AS
 SELECT
     id, tenant_id, template_key, notification_type, language_code, subject_template, body_template,
     format_type, sample_data, is_active, is_deleted
@@ -210,7 +210,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant_template TO batch_tenant;
 
-CREATE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_notification_setting WITH (security_barrier) AS
 SELECT
     id, tenant_id, setting_key, notification_type, target_audience, trigger_event, template_id,
     channel_config, is_enabled, is_deleted, updated_at

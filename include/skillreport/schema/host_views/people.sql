@@ -10,7 +10,7 @@
 -- The common table expressions are read several times. Batches read the stored result in batch.person_key. A transaction that
 -- reads this view calls plan_for_scans (include/skillreport/core/database.py): the planner does not expect almost every key to be
 -- unique.
-CREATE VIEW batch.all_person_key AS
+CREATE OR REPLACE VIEW batch.all_person_key AS
 WITH employee AS MATERIALIZED (
     SELECT
         employee.employee_id,
@@ -138,7 +138,7 @@ FROM batch.known_key
 WHERE kind <> 'watched';
 
 -- Changes if batch.all_person_key may change: after a change of users, or with another version of the rule.
-CREATE VIEW batch.all_people_fingerprint AS
+CREATE OR REPLACE VIEW batch.all_people_fingerprint AS
 SELECT coalesce(sum(fingerprint), 0) AS fingerprint
 FROM (
     SELECT sum(hash_record_extended(row(employee_id, employee_code, email, tenant_id), 1)::numeric) AS fingerprint

@@ -1,5 +1,5 @@
 -- The host's usage table. The application shows it; the batches write it, one tenant at a time.
-CREATE VIEW batch.tenant_usage WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_usage WITH (security_barrier) AS
 SELECT
     id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
     skill_assessments, notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
@@ -18,7 +18,7 @@ GRANT SELECT, INSERT, UPDATE (
 
 -- The application's invoices: one row per invoice of the batches, under its id. The application or a recorded payment marks it
 -- paid.
-CREATE VIEW batch.tenant_billing WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_billing WITH (security_barrier) AS
 SELECT
     id, tenant_id, billing_period_start, billing_period_end, billing_type, plan_id, plan_name, base_amount,
     usage_amount, additional_amount, discount_amount, subtotal_amount, tax_rate, tax_amount, total_amount,
@@ -36,7 +36,7 @@ GRANT SELECT, INSERT, UPDATE (
 
 -- The current state of an invoice or credit note (billing/state.py), for its tenant's runs. batch.board_invoice has the same
 -- columns for the board.
-CREATE VIEW batch.invoice_state WITH (security_invoker) AS
+CREATE OR REPLACE VIEW batch.invoice_state WITH (security_invoker) AS
 SELECT
     invoice.tenant_id, invoice.invoice_id, invoice.kind, invoice.status, invoice.number, invoice.total, invoice.credited,
     invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total, invoice.open_amount,
@@ -80,7 +80,7 @@ DECLARE
     created text;
 BEGIN
     FOREACH created IN ARRAY ARRAY['entry_yen WITH (security_invoker)', 'board_entry_yen'] LOOP
-        EXECUTE 'CREATE VIEW batch.' || created || ' AS ' || $view$
+        EXECUTE 'CREATE OR REPLACE VIEW batch.' || created || ' AS ' || $view$
 SELECT
     extra.tenant_id, date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.entered_by,
     abs(extra.quantity * extra.unit_amount) * CASE extra.currency
@@ -129,7 +129,7 @@ DECLARE
     created text;
 BEGIN
     FOREACH created IN ARRAY ARRAY['recurring_yen WITH (security_invoker)', 'board_recurring_yen'] LOOP
-        EXECUTE 'CREATE VIEW batch.' || created || ' AS ' || $view$
+        EXECUTE 'CREATE OR REPLACE VIEW batch.' || created || ' AS ' || $view$
 SELECT
     invoice.tenant_id, invoice.period_start,
     CASE
@@ -156,13 +156,13 @@ $do$;
 GRANT SELECT ON batch.entry_yen, batch.recurring_yen TO batch_tenant;
 
 -- Invoices marked as paid by the application or a recorded payment. paid_on: the day in Japan, or null.
-CREATE VIEW batch.all_paid_billing AS
+CREATE OR REPLACE VIEW batch.all_paid_billing AS
 SELECT id, (batch.bounded(paid_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS paid_on
 FROM "HIS_TenantBilling"
 WHERE upper(billing_status) = 'PAID';
 
 -- Includes numbers of an earlier schema of the batches or another program.
-CREATE VIEW batch.all_invoice_number AS
+CREATE OR REPLACE VIEW batch.all_invoice_number AS
 SELECT invoice_number
 FROM "HIS_TenantBilling"
 WHERE invoice_number IS NOT null;
@@ -170,7 +170,7 @@ WHERE invoice_number IS NOT null;
 GRANT SELECT ON batch.all_paid_billing, batch.all_invoice_number TO batch_platform;
 
 -- The application's reports. The batches add monthly reports under their own ids.
-CREATE VIEW batch.tenant_report WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_report WITH (security_barrier) AS
 SELECT
     id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
     file_path, file_size, requested_at, started_at, completed_at, error_message, created_at, updated_at,
@@ -183,7 +183,7 @@ GRANT SELECT, INSERT, UPDATE (
     report_title, generation_status, file_path, file_size, completed_at, error_message, updated_at, is_deleted
 ) ON batch.tenant_report TO batch_tenant;
 
-CREATE VIEW batch.all_backup_history AS
+CREATE OR REPLACE VIEW batch.all_backup_history AS
 SELECT
     id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
     backup_status, backup_file_path, backup_file_size, compression_type, encryption_enabled, checksum,
@@ -193,11 +193,11 @@ FROM "SYS_BackupHistory";
 GRANT SELECT, INSERT, UPDATE ON batch.all_backup_history TO batch_platform;
 
 -- Old rows to delete, found by age and deleted by key.
-CREATE VIEW batch.all_system_log AS
+CREATE OR REPLACE VIEW batch.all_system_log AS
 SELECT id, created_at AS created_at_utc
 FROM "SYS_SystemLog";
 
-CREATE VIEW batch.all_token AS
+CREATE OR REPLACE VIEW batch.all_token AS
 SELECT id, expires_at AS expires_at_utc
 FROM "SYS_TokenStore";
 

@@ -1,7 +1,7 @@
 -- Skills, goals and certificates by employee key. people.sql finds the tenant.
 
 -- Levels begin at 1. The record's category takes precedence over its skill's.
-CREATE VIEW batch.all_skill_record AS
+CREATE OR REPLACE VIEW batch.all_skill_record AS
 SELECT
     coalesce(btrim(record.employee_id), '') AS person_key,
     record.tenant_id AS stated_tenant_id,
@@ -18,14 +18,14 @@ LEFT JOIN "MST_SkillItem" AS item ON record.skill_item_id = item.skill_code
 LEFT JOIN "MST_Skill" AS skill ON record.skill_item_id = skill.id
 WHERE record.skill_item_id IS NOT null AND NOT record.is_deleted;
 
-CREATE VIEW batch.all_skill_category AS
+CREATE OR REPLACE VIEW batch.all_skill_category AS
 SELECT
     category_code,
     nullif(btrim(category_name), '') AS category_name
 FROM "MST_SkillCategory";
 
 -- Users' job types: from their own row and from assignments. An assignment has no tenant column.
-CREATE VIEW batch.all_employee_job_type AS
+CREATE OR REPLACE VIEW batch.all_employee_job_type AS
 SELECT
     employee_id AS employee_key,
     job_type_id,
@@ -44,7 +44,7 @@ WHERE
     job_type_id IS NOT null AND NOT is_deleted
     AND coalesce(upper(btrim(assignment_status)), 'ACTIVE') = 'ACTIVE';
 
-CREATE VIEW batch.all_required_skill AS
+CREATE OR REPLACE VIEW batch.all_required_skill AS
 SELECT
     job_type_id,
     skill_item_id,
@@ -55,7 +55,7 @@ FROM "MST_JobTypeSkill"
 WHERE required_level > 0 AND NOT is_deleted AND coalesce(upper(btrim(skill_status)), 'ACTIVE') = 'ACTIVE';
 
 -- The table also contains action plans and career paths, which are not goals.
-CREATE VIEW batch.all_goal AS
+CREATE OR REPLACE VIEW batch.all_goal AS
 SELECT
     id AS goal_id,
     coalesce(btrim(employee_id), '') AS person_key,
@@ -80,7 +80,7 @@ WHERE NOT is_deleted AND coalesce(upper(btrim(goal_type)), '') NOT IN ('ACTION_P
 
 -- Current and former certificates. A certificate without an end never expires. The application stores them with professional
 -- development activities.
-CREATE VIEW batch.all_certificate AS
+CREATE OR REPLACE VIEW batch.all_certificate AS
 SELECT
     record.id AS record_id,
     coalesce(btrim(record.employee_id), '') AS person_key,
@@ -99,7 +99,7 @@ WHERE
     AND coalesce(upper(btrim(record.approval_status)), '') <> 'REJECTED';
 
 -- Completed trainings with attendance.
-CREATE VIEW batch.all_completed_training AS
+CREATE OR REPLACE VIEW batch.all_completed_training AS
 SELECT
     coalesce(btrim(employee_id), '') AS person_key,
     tenant_id AS stated_tenant_id,

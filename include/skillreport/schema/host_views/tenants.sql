@@ -1,5 +1,5 @@
--- Views of the host's tables. Every upgrade drops and recreates them as batch_owner, in the order of
--- include/skillreport/schema/deploy.py.
+-- Views of the host's tables. Every upgrade replaces them as batch_owner, in the order of
+-- include/skillreport/schema/views.py.
 --
 -- all_*    normalise a host table for all tenants. Only batch_platform may read them.
 -- others   show a host table that the batches write, only for the transaction's tenants. For batch_tenant.
@@ -15,7 +15,7 @@
 --
 -- stated_tenant_id is the tenant in a row. It may not exist, or may differ from the user's tenant; see people.sql.
 
-CREATE VIEW batch.all_tenant AS
+CREATE OR REPLACE VIEW batch.all_tenant AS
 SELECT
     tenant_id::text AS tenant_id,
     coalesce(nullif(btrim(tenant_code), ''), tenant_id) AS tenant_code,
@@ -51,7 +51,7 @@ FROM "MST_Tenant";
 
 -- The former code and name of a deleted tenant. Its documents have them, but the application's row has lost them. No code if
 -- another tenant has it now.
-CREATE VIEW batch.all_former_tenant AS
+CREATE OR REPLACE VIEW batch.all_former_tenant AS
 SELECT
     gone.tenant_id, leaving.tenant_name,
     CASE
@@ -67,7 +67,7 @@ INNER JOIN batch.offboarding AS leaving ON gone.offboarding_id = leaving.offboar
 
 -- Tenants whose tenant_status contradicts their status. The host's multi-tenant script adds this column with the default ACTIVE.
 -- In a host without it, the second subquery's name refers to the first one's column.
-CREATE VIEW batch.all_differing_status AS
+CREATE OR REPLACE VIEW batch.all_differing_status AS
 SELECT tenant.tenant_id, tenant.status, stated.tenant_status
 FROM (SELECT null::text AS tenant_status) AS absent
 CROSS JOIN
@@ -79,7 +79,7 @@ INNER JOIN batch.all_tenant AS tenant ON stated.tenant_id = tenant.tenant_id
 WHERE tenant.status <> 'DELETED' AND stated.tenant_status NOT IN ('', 'ACTIVE', tenant.status);
 
 -- all_tenant for the transaction's tenants. Read-only despite the check option.
-CREATE VIEW batch.tenant WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant WITH (security_barrier) AS
 SELECT
     tenant_id, tenant_code, tenant_name, tenant_name_en, status, subscription_plan, timezone, currency_code, language,
     max_users, max_storage_gb, admin_email, contact_email, postal_code, address, country, contract_start, contract_end,
@@ -90,7 +90,7 @@ WITH CASCADED CHECK OPTION;
 
 GRANT SELECT ON batch.tenant TO batch_tenant;
 
-CREATE VIEW batch.all_tenant_setting AS
+CREATE OR REPLACE VIEW batch.all_tenant_setting AS
 SELECT
     tenant_id, setting_key, setting_value,
     batch.bounded(effective_from) AS effective_from_utc,
@@ -115,7 +115,7 @@ LANGUAGE sql STABLE AS $$
     GROUP BY setting.tenant_id
 $$;
 
-CREATE VIEW batch.tenant_setting WITH (security_barrier) AS
+CREATE OR REPLACE VIEW batch.tenant_setting WITH (security_barrier) AS
 SELECT
     id, tenant_id, setting_category, setting_key, setting_name, data_type, setting_value, default_value, validation_rules,
     is_required, is_encrypted, is_system_managed, is_user_configurable, effective_from, effective_until,

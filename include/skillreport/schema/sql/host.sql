@@ -4,6 +4,7 @@ CREATE TABLE batch.deployment (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     host_variant text NOT NULL CHECK (host_variant IN ('base', 'multi_tenant')),
     revision text NOT NULL,
+    oldest_code text NOT NULL,
     deployed_at timestamptz NOT NULL,
     with_deletion boolean NOT NULL
 );
@@ -11,6 +12,8 @@ CALL batch.make_platform_table('batch.deployment');
 CREATE POLICY deployer ON batch.deployment TO batch_owner USING (true) WITH CHECK (true);
 COMMENT ON TABLE batch.deployment IS
 'The variant of the host database and the revision of our schema, at the last deployment. One row.';
+COMMENT ON COLUMN batch.deployment.oldest_code IS
+'The oldest version of the batches whose code can use this schema. Older code refuses to run.';
 COMMENT ON COLUMN batch.deployment.with_deletion IS
 'Whether an administrator has allowed the batches to delete rows of the application (upgrade --with-deletion)';
 

@@ -1,11 +1,11 @@
-"""The baseline: all of schema batch, by subject."""
+"""The baseline: all of schema batch, by subject. Frozen since version 1.0.0."""
 
 from __future__ import annotations
 
 from include.skillreport.schema.deploy import run_sql_file
-from include.skillreport.schema.revisions import BASELINE, baseline_revision
+from include.skillreport.schema.revisions import BASELINE, BASELINE_REVISION
 
-revision = baseline_revision()
+revision = BASELINE_REVISION
 down_revision = None
 branch_labels = None
 depends_on = None

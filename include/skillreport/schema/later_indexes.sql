@@ -1,0 +1,5 @@
+-- Indexes on tables of schema batch that versions after 1.0.0 add, one statement each:
+--
+--     CREATE INDEX CONCURRENTLY name ON batch.table_name (column_name);
+--
+-- `upgrade` builds a missing one after the tables and views of its version. A revision drops an index that is no longer needed.
