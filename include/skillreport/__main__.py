@@ -6,8 +6,11 @@ All commands speak Japanese, as the findings of ``check`` and the alerts.
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import psycopg
 
@@ -23,25 +26,44 @@ _DESCRIPTION = """\
 終了コード: 0 成功（check では「適合」）、1 失敗（check では「不適合」）、2 使い方の誤り"""
 _EXAMPLES = """\
 例:
-  python -m include.skillreport check
-  python -m include.skillreport upgrade
-  python -m include.skillreport indexes --create
-  python -m include.skillreport backup --store s3://bucket/batch list"""
+  %(prog)s check
+  %(prog)s upgrade --plan
+  %(prog)s upgrade
+  %(prog)s indexes --create
+  %(prog)s backup --store s3://bucket/batch list --json"""
+_SCRIPT = "skill-batch"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status. 1 is a failure, with a sentence on standard error, and 2 is wrong usage."""
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. Each sets its function as ``run``."""
     parser = argparse.ArgumentParser(
-        prog="python -m include.skillreport",
+        # The wheel has the script. In folders, only the module can be run.
+        prog=_SCRIPT if Path(sys.argv[0]).stem == _SCRIPT else "python -m include.skillreport",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"skill-report-batches {VERSION}")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="進み具合を、表やファイルごとに詳しく出す"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="コマンド")
     add_schema_actions(actions)
     add_backup(actions)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status. 1 is a failure, with a sentence on standard error, and 2 is wrong usage."""
+    parser = command_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        # The shell asks for completions: eval "$(register-python-argcomplete skill-batch)".
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S %z")
+    logging.getLogger("include.skillreport").setLevel(logging.DEBUG if options.verbose else logging.INFO)
     try:
         return options.run(options) or 0
     except argparse.ArgumentError as error:

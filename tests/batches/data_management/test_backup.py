@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -217,7 +218,10 @@ def test_a_backup_from_before_encryption_was_switched_off_can_be_restored(backup
 
 
 def test_damage_is_found_and_named_and_restores_nothing(
-    taken: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    taken: Backups,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     backup_id = taken.newest
     folder = taken.root / "backups" / backup_id
@@ -227,7 +231,15 @@ def test_damage_is_found_and_named_and_restores_nothing(
 
     assert main([*command, "list"]) == 0
     assert backup_id in capsys.readouterr().out
-    assert main([*command, "restore", backup_id, copy]) == 0
+    assert main([*command, "list", "--json"]) == 0
+    (listed,) = [row for row in json.loads(capsys.readouterr().out) if row["backup"] == backup_id]
+    assert listed.keys() == {"backup", "snapshot_at", "bytes", "encrypted", "mac"}
+    assert (listed["snapshot_at"][-6:], listed["bytes"] > 0, listed["encrypted"]) == ("+09:00", True, False)
+    with caplog.at_level(logging.DEBUG, "include.skillreport"):
+        assert main(["--verbose", *command, "restore", backup_id, copy]) == 0
+    # It says what it does, and how much is left.
+    assert re.search(r"行を復元しています（(\d+) / \1 表、大きい順）", caplog.text)
+    assert re.search(r"dump/\d+\.dat\S* を取り出しています（[\d,]+ バイト）", caplog.text)
     assert main([*command, "restore", backup_id, copy]) == 1
     assert "既にあります" in capsys.readouterr().err
     with psycopg.connect(taken.database.server.dsn(copy)) as connection:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from include.skillreport.batches.data_backup.files import (
     BACKUP_ID,
@@ -58,6 +60,7 @@ def add_backup(actions: Actions) -> None:
     commands = parser.add_subparsers(required=True, metavar="コマンド")
 
     listing = commands.add_parser("list", help="完了したバックアップの一覧（古い順）")
+    listing.add_argument("--json", action="store_true", help="一覧を JSON で出す")
     listing.set_defaults(run=_list)
 
     restore = commands.add_parser("restore", help="全体を新しいデータベースに復元する")
@@ -86,24 +89,42 @@ def _add_without_mac(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    store = _store(options.store)
+    store, keys, now = _store(options.store), _mac_keys(), datetime.now(UTC)
+    day = now.astimezone(JAPAN).date()
+    listed: list[dict[str, object]] = []
     for backup_id in store.names(FOLDER):
-        if is_complete(store, backup_id):
-            now = datetime.now(UTC)
-            day = now.astimezone(JAPAN).date()
-            try:
-                stored = read_stored(
-                    store, backup_id, _mac_keys(), recorded=None, now=now, day=day, without_mac=True
-                )
-            except BackupDamagedError as error:
-                print(f"{backup_id}  {error}")
-                continue
-            encrypted = "、暗号化" if stored.encrypted else ""
-            proof = "" if stored.has_mac or not _mac_keys().keys else "、検証コード（MAC）なし"
-            print(
-                f"{backup_id}  {stored.snapshot_at.astimezone(JAPAN):%Y-%m-%d %H:%M}、"
-                f"{stored.total_bytes:,} バイト{encrypted}{proof}"
+        if not is_complete(store, backup_id):
+            continue
+        try:
+            stored = read_stored(store, backup_id, keys, recorded=None, now=now, day=day, without_mac=True)
+        except BackupDamagedError as error:
+            listed.append({"backup": backup_id, "problem": str(error)})
+        else:
+            listed.append(
+                {
+                    "backup": backup_id,
+                    "snapshot_at": stored.snapshot_at.astimezone(JAPAN).isoformat(timespec="minutes"),
+                    "bytes": stored.total_bytes,
+                    "encrypted": stored.encrypted,
+                    "mac": stored.has_mac,
+                }
             )
+    if options.json:
+        print(json.dumps(listed, ensure_ascii=False, indent=2))
+    else:
+        print(
+            "\n".join(_line_of(entry, with_mac=bool(keys.keys)) for entry in listed)
+            or "完了したバックアップはありません。"
+        )
+
+
+def _line_of(entry: Mapping[str, Any], *, with_mac: bool) -> str:
+    if "problem" in entry:
+        return f"{entry['backup']}  {entry['problem']}"
+    taken = datetime.fromisoformat(entry["snapshot_at"])
+    encrypted = "、暗号化" if entry["encrypted"] else ""
+    proof = "" if entry["mac"] or not with_mac else "、検証コード（MAC）なし"
+    return f"{entry['backup']}  {taken:%Y-%m-%d %H:%M}、{entry['bytes']:,} バイト{encrypted}{proof}"
 
 
 def _restore(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -22,6 +23,8 @@ from include.skillreport.batches.data_backup.files import (
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import DatabaseServer
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 20
 _CONTENTS = "toc.dat"
@@ -92,8 +95,10 @@ def load_dump(
     server.create_database(database, manifest.about.get("database"))
     restore = partial(server.restore, folder, database, with_owners=with_owners)
     with server.dropped_after_error(database):
+        log.info("表の定義を復元しています。")
         restore("pre-data", entries=kept)
         _load_data(packer, files, data, folder, restore, jobs=jobs, waiting_bytes=waiting_bytes)
+        log.info("索引と制約を復元しています。")
         restore("post-data", jobs=jobs, entries=kept)
 
 
@@ -112,13 +117,15 @@ def _load_data(
     # Files of similar size are restored together, so that no process waits long for another.
     largest_first = sorted(of_tables, key=lambda name: files[name].bytes, reverse=True)
     group: list[str] = []
-    for name in largest_first:
+    for restored, name in enumerate(largest_first, start=1):
+        log.debug("%s を取り出しています（%s バイト）。", files[name].path, f"{files[name].bytes:,}")
         write_out(packer, files[name], folder / name)
         group.append(name)
         is_full = (
             len(group) >= jobs and sum((folder / each).stat().st_size for each in group) >= waiting_bytes
         )
         if is_full or name == largest_first[-1]:
+            log.info("行を復元しています（%d / %d 表、大きい順）。", restored, len(largest_first))
             restore("data", jobs=jobs, entries=[of_tables[each] for each in group])
             for each in group:
                 (folder / each).unlink()

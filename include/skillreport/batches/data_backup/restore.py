@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,8 @@ from include.skillreport.batches.data_backup.tenant_export import (
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.run_log import deleted_sentence
+
+log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -123,6 +126,7 @@ def restore_database(
             with_owners=with_owners,
         )
     with server.dropped_after_error(database):
+        log.info("復元した表を、取得時の記録と比べています。")
         with server.connect(database) as connection:
             found = table_contents(connection, list_tables(connection), hashed=hashed_tables(manifest.tables))
         is_whole = with_owners or server.is_superuser()
@@ -215,11 +219,15 @@ def restore_one_tenant(
         top = packer.read_manifest(MANIFEST, manifest_sha256)
         path = manifest_path(tenant_id)
         manifest = packer.read_manifest(path, entry_of(top, path))
+        log.info("テナント %s の行を復元しています。", tenant_id)
         schema = restore_tenant(connection, packer, manifest)
         tables = find_owners(connection)
+        log.info("現在の行と比べています。")
         conflicts = compare(
             connection, schema, manifest, tables, datetime.fromisoformat(str(top.about["snapshot_at"]))
         )
+        if merged:
+            log.info("現在の行に反映しています。")
         written = merge(connection, schema, manifest, tables) if merged else None
         if not kept:
             raise psycopg.Rollback(transaction)
