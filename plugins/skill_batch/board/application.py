@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -40,13 +39,13 @@ from skill_batch.board.pages import (
     transfers,
     uploads,
 )
-from skill_batch.board.rendering import HEADERS, Language, language_of, render, translator
+from skill_batch.board.rendering import Language, language_of, render, translator
+from skill_batch.board.served_files import file_of
 from skill_batch.board.store_access import ArchivedFileError
 
 log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
-_STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 _FIELDS = {
     "q": "検索",
@@ -122,14 +121,7 @@ def create_app() -> FastAPI:
 
 
 def _static(name: str) -> Response:
-    file = next((file for file in _STATIC.iterdir() if file.name == name), None)
-    if file is None or file.suffix not in _STATIC_TYPES:
-        raise HTTPException(status.HTTP_404_NOT_FOUND)
-    return FileResponse(
-        file,
-        media_type=_STATIC_TYPES[file.suffix],
-        headers={**HEADERS, "Cache-Control": "private, max-age=3600"},
-    )
+    return file_of(_STATIC, name, cached_seconds=3600)
 
 
 def _no_such_page() -> Response:
