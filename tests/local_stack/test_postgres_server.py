@@ -16,8 +16,10 @@ import psycopg
 import pytest
 
 from local_stack import postgres_server
-from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
+from local_stack.postgres_server import PROGRAMS_VARIABLE, EmbeddedPostgres, EmbeddedPostgresError
 from tests.waiting import LIMIT_SECONDS, wait_until
+
+DEBIANS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to step down to another user")
 
@@ -392,3 +394,25 @@ def test_without_setpriv_the_error_for_root_names_the_package(
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(EmbeddedPostgresError, match=r"setpriv \(package util-linux\).* is missing"):
         server.start()
+
+
+@pytest.mark.skipif(not DEBIANS, reason="Debian's package postgresql is not installed")
+def test_programs_of_another_installation_make_a_server(
+    new_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DEBIANS[-1].parent
+    monkeypatch.setenv(PROGRAMS_VARIABLE, str(folder))
+
+    new_server.start()
+
+    assert scalar(new_server, b"SELECT upper('\xc3\xa9')") == "\u00c9"
+    assert str(scalar(new_server, b"SHOW server_version")).startswith(f"{folder.parent.name}.")
+
+
+def test_a_folder_without_the_programs_is_named(
+    new_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PROGRAMS_VARIABLE, str(tmp_path))
+
+    with pytest.raises(EmbeddedPostgresError, match=rf"{tmp_path} \(SKILL_BATCH_SERVER_BIN\) has no program"):
+        new_server.start()
