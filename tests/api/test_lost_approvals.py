@@ -186,7 +186,7 @@ def _an_answer_to_a_dead_run_is_noticed(
     assert f"DAG {APPROVE_INVOICES.dag_id} の権限がある人が、新しく実行" in told
     page = _board(suzuki)
     assert "承認の画面を開く" not in page
-    assert "確認が出ていません。承認の DAG を実行してください" in page
+    assert "承認依頼が出ていません。承認の DAG を実行してください" in page
 
 
 def _the_advice_ends_it(suzuki: Person, tanaka: Person, database: Database, services: StandIns) -> None:

@@ -394,7 +394,7 @@ def test_a_change_waits_is_approved_and_stays_in_the_history(
 
 def test_a_change_that_nobody_is_asked_about_says_what_to_do(board: Board, database: Database) -> None:
     set_profile(database, email=NEW)
-    assert "確認が出ていません。承認の DAG を実行してください" in board.get(PAGE).text
+    assert "承認依頼が出ていません。承認の DAG を実行してください" in board.get(PAGE).text
     assert "自分の入力は、ほかの人が承認します" not in board.get(PAGE).text
     set_profile(database, "B", person="admin", email=NEW)
     assert "自分の入力は、ほかの人が承認します" in board.get("/contracts").text

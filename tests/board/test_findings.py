@@ -282,7 +282,7 @@ def test_open_requests_about_directories_link_to_airflows_page(
     assert "other-kind" not in text
     dead = board.get("/findings").text
     assert "required_actions" not in dead
-    assert "確認が出ていません。承認の DAG を実行してください" in dead
+    assert "承認依頼が出ていません。承認の DAG を実行してください" in dead
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
     assert "required_actions" not in board.get("/findings").text
 

@@ -256,7 +256,7 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
     held = board.get(f"/invoices/{ids['B']}").text
     assert "下書きのため" in held
     assert "依頼の後に内容が変わりました" in held
-    assert "確認が出ていません。承認の DAG を実行してください" in held
+    assert "承認依頼が出ていません。承認の DAG を実行してください" in held
 
 
 def test_replaced_and_credited_documents_lead_to_each_other(
