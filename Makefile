@@ -207,6 +207,7 @@ lint: lint-python lint-types lint-sql lint-text ## check format, lint, types, im
 lint-python: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/deptry --config deptry.toml include plugins dags
 	PYTHONPATH=.:plugins $(BIN)/lint-imports --no-cache
 	$(BIN)/hadolint Dockerfile deploy/helm/Dockerfile
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import Asset
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.sdk import Context
 
     from include.skillreport.core.assets import AssetSpec
@@ -25,3 +27,14 @@ def add_events(spec: BatchSpec, announcement: Announcement, context: Context) ->
         event = context["outlet_events"][asset_of(made)]
         event.add_partitions(announcement.partition_key)
         event.extra.update(announcement.facts)
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001
+    """The asset as OpenLineage's dataset, for example ``usage`` in the namespace ``x-skill-report://batches``.
+
+    Airflow calls it if the OpenLineage provider is installed.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    uri = urlsplit(asset.uri)
+    return Dataset(namespace=f"{uri.scheme}://{uri.netloc}", name=uri.path.lstrip("/"))

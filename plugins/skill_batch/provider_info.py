@@ -1,4 +1,4 @@
-"""The wheel's Airflow provider: the project's connection types, with their form fields.
+"""The wheel's Airflow provider: the project's connection types with their form fields, its hooks, plugin and asset URIs.
 
 Generic types (Postgres, SMTP, IMAP, Slack, HTTP) work as well, because the hooks look connections up by id, but their forms lack
 fields. Airflow reads this when the UI requests a form, so it imports nothing.
@@ -12,6 +12,9 @@ _YES_NO = ("boolean", "null")
 _TEXT = ("string", "null")
 _NUMBER = ("integer", "null")
 
+_INTEGRATION = "Skill report"
+_HOOKS = ("billing", "notification", "services", "tenant_db")
+
 
 def get_provider_info() -> dict[str, Any]:
     """The provider's data in Airflow's format (``airflow/provider_info.schema.json``, with ``conn-fields`` and ``ui-field-behaviour``)."""
@@ -19,6 +22,27 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "skill-report-batches",
         "name": "Skill report batches",
         "description": "The batches of the skill report service: database, mail, and the operators' channels.",
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "/skill-batch-board/help/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": _INTEGRATION,
+                "python-modules": [f"skill_batch.hooks.{name}" for name in _HOOKS],
+            }
+        ],
+        "plugins": [{"name": "skill_batch", "plugin-class": "skill_batch.plugin.SkillBatchPlugin"}],
+        "asset-uris": [
+            {
+                "schemes": ["x-skill-report"],
+                "handler": None,
+                "to_openlineage_converter": "skill_batch.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [
             _database("tenant", "TenantDbHook", "スキルレポート DB（テナント処理）", "batch_tenant"),
             _database("platform", "PlatformDbHook", "スキルレポート DB（全体処理）", "batch_platform"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,44 @@ def test_the_workflows_run_on_every_supported_python() -> None:
     assert {cell["cell"] for cell in cells} <= {cell.name for cell in CELLS}
     assert {cell["python"] for cell in cells if cell["cell"].startswith("python")} == set(supported)
     assert weekly["constraints"]["strategy"]["matrix"]["python"] == supported
+
+
+def test_a_release_needs_the_tag_of_the_version_and_is_signed() -> None:
+    build, publish = (WORKFLOWS["release"]["jobs"][job] for job in ("build", "publish"))
+    (check,) = [step for step in build["steps"] if "TAG" in step.get("env", {})]
+    folder = PROJECT / ".local" / "dist"
+    assert (
+        check["run"]
+        == f'test -f {folder.relative_to(PROJECT)}/skill_report_batches-"${{TAG#v}}"-py3-none-any.whl'
+    )
+    (signed,) = [step for step in publish["steps"] if "attest" in step.get("uses", "")]
+    assert signed["with"] == {"subject-path": "dist/*"}
+    assert publish["permissions"]["attestations"] == publish["permissions"]["id-token"] == "write"
+
+
+def test_the_pull_request_of_locks_takes_only_locks(tmp_path: Path) -> None:
+    (run,) = [step["run"] for step in WORKFLOWS["update-locks"]["jobs"]["propose"]["steps"] if "run" in step]
+    (command,) = re.findall("git apply .*", run)
+    git, names = ["git", "-C", str(tmp_path)], ("requirements.lock", "deploy/requirements.lock", "Makefile")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old\n")
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    for name in names:
+        (tmp_path / name).write_text("new\n")
+    patch = subprocess.run([*git, "diff"], check=True, capture_output=True).stdout
+    subprocess.run([*git, "checkout", "--quiet", "."], check=True)
+    (tmp_path / "locks.patch").write_bytes(patch)
+
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+
+    contents = {name: (tmp_path / name).read_text() for name in names}
+    assert contents == {
+        "requirements.lock": "new\n",
+        "deploy/requirements.lock": "new\n",
+        "Makefile": "old\n",
+    }
 
 
 class _WithoutSuccessor(Cell):

@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import airflow
@@ -13,12 +14,14 @@ import jsonschema  # type: ignore[import-untyped]
 import psycopg
 import pytest
 
+from skill_batch.assets import asset_of
 from skill_batch.hooks.services import AlertHttpHook, AlertSlackHook, MailboxHook, MailServerHook
 from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers import http_channel
 from skill_batch.notifiers.alert_outbox import open_database
 from skill_batch.provider_info import get_provider_info
+from include.skillreport.core.catalog import BATCHES
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 
@@ -48,6 +51,29 @@ def define(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: object) -> N
 def test_the_provider_info_has_airflows_format() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_provider_names_what_can_be_imported() -> None:
+    info = get_provider_info()
+    (hooks,), (plugin,) = info["hooks"], info["plugins"]
+    assert {hook.__module__ for hook in HOOKS} < set(hooks["python-modules"])
+    for module in hooks["python-modules"]:
+        importlib.import_module(module)
+    assert _named(plugin["plugin-class"]).name == plugin["name"]
+
+
+def test_an_asset_is_a_dataset_of_openlineage() -> None:
+    (uris,) = get_provider_info()["asset-uris"]
+    for spec in (spec for batch in BATCHES for spec in batch.makes):
+        asset = asset_of(spec)
+        dataset = _named(uris["to_openlineage_converter"])(asset, None)
+        assert f"{dataset.namespace}/{dataset.name}" == asset.uri
+        assert urlsplit(asset.uri).scheme in uris["schemes"]
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.__name__)

@@ -3,4 +3,4 @@
 It appears in the wheel, in ``batch.execution_log``, in each run's log and on the operators' board.
 """
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"

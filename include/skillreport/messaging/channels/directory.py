@@ -245,8 +245,7 @@ class Patience:
 
 
 class Pace:
-    """A rate limit of ``calls`` in any ``seconds``; further calls wait. One per tenant and limit, on one event loop. ``calls`` may change.
-    """
+    """A rate limit of ``calls`` in any ``seconds``; further calls wait. One per tenant and limit, on one loop. ``calls`` may change."""
 
     def __init__(self, calls: int, seconds: float = 60.0) -> None:
         self.calls = calls
