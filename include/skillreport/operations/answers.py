@@ -11,10 +11,10 @@ from include.skillreport.core.errors import AnswerError, ParameterError
 from include.skillreport.core.execution.batch import Request, TenantBatch
 from include.skillreport.core.execution.sharding import Tenant
 
-# Why a request is out of date, and how to get a new one.
+# Why a request is out of date.
 SUPERSEDED = "この承認依頼より新しい承認依頼（Required Actions）があります。新しい方に答えてください"
 
-# Of an item whose answer an earlier attempt or run has applied.
+# For an item whose answer was already applied.
 APPLIED = "この答えは、もう反映しています"
 
 # A year.
@@ -22,14 +22,14 @@ _MOST_HOURS = 8_784
 
 
 class AppliesAnswer(TenantBatch):
-    """Works on the tenants that a user has approved. If the request stays on hold, there are none.
+    """Works on the approved tenants. If the request stays on hold, there are none.
 
-    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: what
-    the user has typed to confirm own entries (``second_person.Approver``).
+    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: the
+    user's typed confirmations of own entries (``second_person.Approver``).
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request``, ``note`` and ``confirmed``. The database contains which item of a tenant the request is about."""
+        """``request``, ``note`` and ``confirmed``. The database contains the request's item of a tenant."""
         return {
             "request": str(request.values["request"]),
             "note": str(request.values.get("note") or ""),
@@ -37,11 +37,11 @@ class AppliesAnswer(TenantBatch):
         }
 
     def found_tenants(self, request: Request) -> Collection[str]:
-        """The ids of the approved tenants, whatever their status. :raises ParameterError: the request does not list a code."""
+        """The ids of the approved tenants, with any status. :raises ParameterError: the request does not list a code."""
         return approved_tenants(self._items(request), str(request.values["answer"]), request.codes)
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """All listed tenants. If the application has deleted a tenant since then, it still gets an outcome."""
+        """All listed tenants, so that tenants deleted since then get an outcome, too."""
         return [
             Tenant(tenant_id, code, name)
             for tenant_id, (code, name) in {
@@ -56,9 +56,9 @@ class AppliesAnswer(TenantBatch):
 def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str]) -> set[str]:
     """The ids of the tenants that the answer approves. ``codes`` are codes or ids of listed tenants; empty: all listed tenants.
 
-    An item that the text of the request does not show is not approved.
+    Items that the request's text does not show are not approved.
 
-    :raises AnswerError: the answer is none of the options, or the request lists no tenant, or several tenants, with such a code.
+    :raises AnswerError: the answer is no option, or the request lists no tenant, or several tenants, with such a code.
     """
     if answer not in (APPROVE, HOLD):
         raise AnswerError(f"答え {answer!r} は使えません。「{APPROVE}」か「{HOLD}」を選んでください。")
@@ -85,7 +85,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
 def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:
     """The answer to 「再開の承認」, and the age in hours of the messages that ``SEND_NEW`` sends.
 
-    :raises AnswerError: the answer is none of the options, or the hours are no whole number above 0.
+    :raises AnswerError: the answer is no option, or the hours are no whole number from 1 to a year.
     """
     if option not in (SEND_ALL, SEND_NEW, DISCARD_ALL):
         raise AnswerError(
@@ -100,7 +100,7 @@ def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:
 
 
 def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: str) -> None:
-    """:raises ParameterError: the request has another subject, or another run shows it."""
+    """Check the request. :raises ParameterError: it has another subject, or belongs to another run."""
     if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
         raise ParameterError(
             f"承認依頼 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"

@@ -1,7 +1,7 @@
-"""What the board's dialog shows of the things that an operation works on, and the check that its run still works on them.
+"""The items that the board's dialog shows for an operation, and the check that its run works on the same items.
 
-The conf of a run has these lines as ``SHOWN``. Between the dialog and the run, another run may issue the invoice again. Without the
-lines, as from Airflow's own form or its API, nothing is compared.
+A run's conf contains these lines as ``SHOWN``. Between the dialog and the run, another run may reissue the invoice. Without the lines, as
+from Airflow's own form or API, nothing is compared.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _ROWS = {
     "rates": "shown_rates",
 }
 
-# A step of the whole run changes these rows, and compares them under its own lock.
+# A step of the entire run changes these rows, and compares them under its own lock.
 _OF_A_STEP = ("contracts", "rates")
 
 # The values of the form that the statements use.
 _VALUES = ("line_text", "line_date", "currency", "rate_date")
 
-# What a tenant has of the rows that an operation works on, if it has none yet.
+# Shown for a tenant without rows.
 NOTHING = "なし"
 
-# A sentence names this many things and counts the others.
+# A sentence lists this many items and counts the others.
 _NAMED = 5
 
 
 def has_rows(shows: Shows, values: Mapping[str, Any]) -> bool:
-    """Whether the operation works on rows of its tenants, not on the tenants as a whole. ``values`` are those of the conf."""
+    """True if the operation works on rows of its tenants, not on entire tenants. ``values`` are the conf's."""
     return bool(shows.rows) and not values.get(shows.unless)
 
 
@@ -64,7 +64,7 @@ def parameters_of(
 def lines_of(
     shows: Shows, values: Mapping[str, Any], tenant_ids: Iterable[str], rows: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """The things as texts, sorted: the rows of each tenant, or that it has none, and the values that select something by its id."""
+    """The items as sorted texts: each tenant's rows, or that it has none, and the values that are ids."""
     things: dict[str, list[str]] = {tenant_id: [] for tenant_id in tenant_ids}
     for row in rows:
         if row["thing"]:
@@ -82,17 +82,17 @@ def lines_of(
 
 
 def difference(shown: Sequence[str], present: Sequence[str]) -> str:
-    """What differs, as the beginning of a sentence that names both."""
+    """A sentence about the difference."""
     return f"画面に出ていた対象は「{_named(shown)}」ですが、今の対象は「{_named(present)}」です。"
 
 
 class ChecksShown(Batch):
-    """A batch of an operation, which refuses what its run was not shown."""
+    """A batch of an operation that rejects items other than those shown."""
 
     own_form: ClassVar[OperationForm]
 
     def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
-        """Compare what the dialog has shown with what the run works on."""
+        """Compare the dialog's items with the run's."""
         options, shown = work.run.options, list(work.run.options[SHOWN])
         shows = self.own_form.chosen(options).shows
         if again and shows.rows in _OF_A_STEP:
@@ -115,7 +115,7 @@ class ChecksShown(Batch):
 
 
 def _without(lines: Iterable[str], others: Iterable[str]) -> list[str]:
-    """The lines that the others do not have as well."""
+    """The lines that are missing in ``others``, with their counts."""
     return sorted((Counter(lines) - Counter(others)).elements())
 
 
@@ -126,7 +126,7 @@ def _lines(lines: Iterable[str], tenant_id: str) -> list[str]:
 
 
 def tenant_line(tenant_id: str) -> str:
-    """The line of a tenant without rows, and the beginning of the others."""
+    """The line of a tenant without rows, and the prefix of its other lines."""
     return f"テナント {tenant_id}"
 
 

@@ -1,4 +1,4 @@
-"""The access to the backups of an installation: the login that reads all rows, the tools, the key, the store."""
+"""The access to an installation's backups: the login that reads all rows, the tools, the keys, and the store."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from include.skillreport.core.postgres_programs import BIN_VARIABLE
 
 @dataclass(frozen=True)
 class BackupAccess:
-    """The access that the batch and the restore share. Each value is looked up when it is needed."""
+    """The access that the batch and the restore share. Values are looked up when needed."""
 
     settings: BackupSettings
     installation: Installation
 
     def check(self) -> None:
-        """Check, before anything is written, that the login sees all rows, the tools are suitable for the server, and the key exists."""
+        """Check, before anything is written, that the login sees all rows, the tools fit the server, and the needed keys exist. Raises the
+        errors of ``DatabaseServer.check``, ``identity`` and ``mac_keys``.
+        """
         self.server().check()
         self.identity()
         self.mac_keys()
@@ -44,9 +46,9 @@ class BackupAccess:
         return store
 
     def identity(self) -> str | None:
-        """The age key. Without encryption it is optional, and opens the files of earlier, encrypted backups.
+        """The age key. Without encryption it is optional, and opens earlier, encrypted backups.
 
-        :raises ConnectionMissingError: new files are encrypted, and the key does not exist.
+        :raises ConnectionMissingError: new files are encrypted, but the key does not exist.
         """
         try:
             return self.installation.secret(KEY_CONNECTION)
@@ -56,15 +58,15 @@ class BackupAccess:
             return None
 
     def mac_keys(self) -> MacKeys:
-        """The keys of the MACs; none without the connection. :raises SettingsError: a key is too short."""
+        """The MAC keys; none without the connection. :raises SettingsError: a key is too short."""
         return MacKeys(self.installation.keys(MAC_CONNECTION))
 
     def packer(self, store: ObjectStore, backup_id: str, *, encrypted: bool | None = None) -> Packer:
-        """Packs and unpacks the files of one backup. ``encrypted``: as it was recorded; None: a new backup."""
+        """Packs and unpacks the files of one backup. ``encrypted``: the recorded value; None: a new backup."""
         return self.folder_packer(store, f"{FOLDER}/{backup_id}", encrypted=encrypted)
 
     def folder_packer(self, store: ObjectStore, folder: str, *, encrypted: bool | None = None) -> Packer:
-        """Packs and unpacks the files of a folder of the store, as those of a backup."""
+        """Packs and unpacks the files of a folder of the store like a backup's."""
         return Packer(
             store,
             folder,
@@ -75,7 +77,7 @@ class BackupAccess:
         )
 
     def scratch(self, backup_id: str) -> psycopg.Connection:
-        """A connection to the database into which the run has restored its dump. :raises BackupError: it does not exist."""
+        """A connection to the database with the run's restored dump. :raises BackupError: it does not exist."""
         server = self.server()
         database = server.scratch_database(backup_id)
         if not server.databases(database):

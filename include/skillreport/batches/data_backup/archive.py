@@ -1,4 +1,4 @@
-"""The entries of an archive of pg_dump, as ``pg_restore --list --verbose`` lists them, and those that a login cannot restore."""
+"""The entries of a pg_dump archive, from ``pg_restore --list --verbose``, and those that only a superuser can restore."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from include.skillreport.schema.checks.superuser_objects import SuperuserObject
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 _DEPENDS = ";\tdepends on: "
 
-# The mapping of a user has no dependency in the list. It contains a password, and only the owner of the server may create it.
+# A user mapping has no dependency in the list. It contains a password, and only the owner of the server may create it.
 _NEVER_RESTORED = "USER MAPPING "
 # Parts of another entry.
 _PARTS = ("COMMENT ", "ACL ", "SECURITY LABEL ", "TABLE DATA ", "SEQUENCE ", "DEFAULT ", _NEVER_RESTORED)
 
-# A manifest names this many.
+# The maximum number of names in a manifest.
 _NAMED = 50
 
 
 @dataclass(frozen=True)
 class ArchiveEntry:
-    """An entry: its number, the catalogue and the number of its object, and its kind, schema, name and owner."""
+    """An entry: its number, its object's catalogue and number, and its kind, schema, name and owner."""
 
     entry_id: int
     class_id: int
@@ -34,7 +34,7 @@ class ArchiveEntry:
 
 
 def parse_entries(listing: str) -> list[ArchiveEntry]:
-    """The entries of the list, in its order."""
+    """The entries of the list, in order."""
     entries: list[ArchiveEntry] = []
     for line in listing.splitlines():
         if found := _ENTRY.match(line):
@@ -63,7 +63,7 @@ def entries_of_superuser(
 
 
 def about_superuser(left_out: Sequence[ArchiveEntry], tables: Collection[tuple[str, str]]) -> dict[str, Any]:
-    """For the manifest: the numbers of these entries, the names of the first objects, and the tables among them, by schema and name."""
+    """The manifest's numbers of these entries, names of the first objects, and tables by schema and name."""
     texts = [each.text for each in left_out]
     objects = [text.rpartition(" ")[0].replace(" - ", " ") for text in texts if not text.startswith(_PARTS)]
     return {
@@ -84,6 +84,6 @@ def entries_left_out(manifest: Manifest) -> frozenset[int]:
 
 
 def restorable_tables(manifest: Manifest) -> list[TableContent]:
-    """The tables of the manifest that a login restores that is no superuser."""
+    """The manifest's tables that a login without superuser rights restores."""
     left_out = {tuple(each) for each in manifest.about.get("superuser_only", {}).get("tables", ())}
     return [each for each in manifest.tables if (each.schema, each.name) not in left_out]

@@ -1,8 +1,8 @@
 """BATCH-001: backs up everything from one snapshot, then restores and compares it before the backup counts.
 
-pg_dump takes the snapshot. The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports are
-read from that database, so all of them show the same snapshot, on any number of tasks and machines. The live database has no transaction
-that is open for hours, and is not read once per tenant.
+The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports are read from that database, so all
+of them show the same snapshot, on any number of tasks and machines. The live database has no transaction that is open for hours, and is not
+read once per tenant.
 """
 
 from __future__ import annotations
@@ -86,18 +86,18 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# A local store needs room for the next backup: a little more than the last one used.
+# The room that a local store needs, relative to the last backup.
 _GROWTH_PERCENT = 110
 
 _MANIFEST_READERS = 16
 
-# If another session waits this long for a table that a dump has locked, the tables are released, and the others are not verified.
+# If another session waits this long for a table locked by a dump, all tables are released, and the remaining ones are not verified.
 _PATIENCE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """The database into which a run has restored its dump, and its tables with tenants' rows."""
+    """The database with a run's restored dump, and its tables with tenants' rows."""
 
     execution_id: str
     backup: OwnBackup
@@ -106,12 +106,12 @@ class ExportSource:
 
     @classmethod
     def open(cls, execution_id: str, backup: OwnBackup, snapshot: psycopg.Connection) -> Self:
-        """The source with this connection, which ``index_owners`` has prepared."""
+        """The source with this connection, prepared by ``index_owners``."""
         return cls(execution_id, backup, snapshot, owned_tables(snapshot))
 
 
 class DataBackupBatch(TenantBatch):
-    """The steps of BATCH-001; see ``include.skillreport.core.execution.batch``. ``dump`` and ``check`` come before the tenants."""
+    """The steps of BATCH-001; see ``include.skillreport.core.execution.batch``. ``dump`` and ``check`` run before the tenants."""
 
     def __init__(self, access: BackupAccess, patience: timedelta = _PATIENCE) -> None:
         self._access = access
@@ -120,9 +120,10 @@ class DataBackupBatch(TenantBatch):
         self._source: ExportSource | None = None
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``accept_smaller``: accept a dump that is much smaller than the previous dump.
+        """``accept_smaller``: accept a dump that is much smaller than the previous one.
 
-        :raises BackupError: the login does not see all rows, the tools are not suitable, or a restored database has deleted tenants.
+        :raises SettingsError: the login does not see all rows. :raises UnsuitableProgramsError: no installed tools fit the server.
+        :raises BackupError: a restored database contains deleted tenants.
         :raises ConnectionMissingError: the key is missing.
         """
         self._access.check()
@@ -130,19 +131,19 @@ class DataBackupBatch(TenantBatch):
         return {"accept_smaller": request.values.get("accept_smaller") is True}
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """All tenants, including tenants that have left."""
+        """All tenants, including former ones."""
         return all_tenants(request.platform)
 
     def announces(self, run: Run) -> bool:
-        """Whether the backup is that of its day. A run that was triggered for an earlier day has the rows of today."""
+        """True if the backup is of its day. A run for an earlier day contains today's rows."""
         return run.business_date == run.run_date
 
     # Before the tenants
 
     def dump(self, work: Work) -> None:
-        """Dump the database from one snapshot, record the content of each table in it, and store the files.
+        """Dump the database from one snapshot, record each table's content in it, and store the files.
 
-        :raises BackupError: there is no space, another run is taking a backup, pg_dump fails, or the dump is suspiciously small. Then older
+        :raises BackupError: there is no space, another run is taking a backup, pg_dump fails, or the dump is suspiciously small. Older
             backups do not change.
         """
         server = self._access.server()
@@ -166,7 +167,7 @@ class DataBackupBatch(TenantBatch):
             encrypted=self._settings.encrypted,
         )
         self._look_after_register(work, work.store)
-        # No other run is active now, so a failed run left every existing scratch database.
+        # No other run is active, so failed runs left all existing scratch databases.
         for database in server.databases(server.scratch_prefix):
             server.drop(database)
         packer = self._access.packer(work.store, backup_id)
@@ -197,7 +198,7 @@ class DataBackupBatch(TenantBatch):
     def _take(
         self, work: Work, server: DatabaseServer, packer: Packer, backup_id: str, sizes: Sequence[TableSize]
     ) -> Manifest:
-        """Store the dump of one snapshot; the manifest has the contents of the tables in it."""
+        """Store the dump of one snapshot; the manifest contains the tables' contents."""
         with (
             spool_folder(f"dump-{work.run.execution_id}") as spool,
             server.connect() as connection,
@@ -231,7 +232,7 @@ class DataBackupBatch(TenantBatch):
     def check(self, work: Work) -> None:
         """Restore the stored files into a scratch database, and compare the recorded tables with the snapshot.
 
-        :raises BackupDamagedError: something differs; the scratch database is dropped then. :raises BackupError: there is no space.
+        :raises BackupDamagedError: something differs; then drops the scratch database. :raises BackupError: there is no space.
         """
         if work.run.dry_run:
             return
@@ -281,7 +282,7 @@ class DataBackupBatch(TenantBatch):
         return results
 
     def write_files(self, work: Work, tenant_id: str) -> dict[str, Any]:
-        """Export the tenant from the restored snapshot. The outcome has the manifest's hash."""
+        """Export the tenant from the restored snapshot. The outcome contains the manifest's hash."""
         source = self._export_source(work.run)
         packer = self._access.packer(work.files, source.backup.backup_id, encrypted=source.backup.encrypted)
         return {"manifest": export_tenant(source.snapshot, source.tables, packer, tenant_id).sha256}
@@ -289,7 +290,7 @@ class DataBackupBatch(TenantBatch):
     # After the tenants
 
     def finish(self, work: Work) -> None:
-        """Restore one tenant's export, write the manifest, and only then delete older backups.
+        """Restore one tenant's export, write the manifest, and then delete older backups.
 
         :raises BackupError: a tenant's export is missing, so there is no manifest and no backup.
         """
@@ -311,7 +312,7 @@ class DataBackupBatch(TenantBatch):
         delete_expired(work, backup_id, self._settings.retention)
 
     def _write_manifest(self, work: Work, backup: OwnBackup) -> int:
-        """Check one tenant's export, write the manifest over all files, and record the backup as verified; returns its bytes."""
+        """Check one tenant's export, write the manifest, and record the backup as verified. Returns its bytes."""
         backup_id = backup.backup_id
         packer = self._access.packer(work.files, backup_id, encrypted=backup.encrypted)
         named = {"execution_id": work.run.execution_id}
@@ -322,7 +323,7 @@ class DataBackupBatch(TenantBatch):
         exported: Counter[tuple[str, str]] = Counter()
         compared: dict[str, Any] = {}
         paths = [DUMP_MANIFEST, *map(manifest_path, tenant_ids)]
-        # An object store answers slowly, but many requests at a time.
+        # Object stores answer slowly, but many requests concurrently.
         with ThreadPoolExecutor(_MANIFEST_READERS) as pool:
             found = pool.map(packer.entry, paths, [backup.dump, *hashes.values()])
             for path, (entry, manifest) in zip(paths, found, strict=True):
@@ -362,13 +363,13 @@ class DataBackupBatch(TenantBatch):
         return total
 
     def discard(self, work: Work) -> None:
-        """Record an incomplete backup as failed. Its scratch database stays until the next run, because an instance may be cleared."""
+        """Record an incomplete backup as failed. Its scratch database stays until the next run, because tasks may be cleared."""
         close_as_failed(work.connection, work.run)
 
     # Shared by the steps
 
     def _require_local_room(self, size: DatabaseSize, owner: str) -> None:
-        """:raises BackupError: the temporary folder has too little room; it names the folder, the bytes and the largest table."""
+        """Check the space. :raises BackupError: the temporary folder is too small, with the folder, the bytes and the largest table."""
         processes = dump_processes(self._settings.jobs)
         needed = size.spool_bytes(processes)
         with spool_folder(owner) as spool:
@@ -382,7 +383,7 @@ class DataBackupBatch(TenantBatch):
                 )
 
     def _require_store_room(self, size: DatabaseSize, work: Work) -> None:
-        """:raises BackupError: a local store has too little room; it names the folder and the bytes."""
+        """Check the space. :raises BackupError: a local store is too small, with the folder and the bytes."""
         free = work.store.free_bytes() if work.store else None
         if work.store is None or free is None:
             return
@@ -397,7 +398,7 @@ class DataBackupBatch(TenantBatch):
 
     def _require_size(self, platform: psycopg.Connection, run: Run, dump_bytes: int) -> None:
         row = _SQL.execute(platform, "last_backup_bytes", execution_id=run.execution_id).fetchone()
-        # A tenant that was deleted since explains a smaller dump.
+        # Deleted tenants explain a smaller dump.
         least = max(0, row[0] - row[2]) * self._settings.least_percent / 100 if row else 0
         if dump_bytes < least and not run.options["accept_smaller"]:
             raise BackupError(
@@ -407,11 +408,11 @@ class DataBackupBatch(TenantBatch):
             )
 
     def _record(self, work: Work, step: str, remark: RunRemark) -> None:
-        """Record what operators should know; a later attempt of the step replaces it."""
+        """Record a note for operators. A later attempt of the step replaces it."""
         record_remark(work.connection, work.run, step, remark, self._access.installation.now())
 
     def _look_after_register(self, work: Work, store: ObjectStore) -> None:
-        """Name the entries of deleted tenants that do not count, after what this database knows has corrected the others."""
+        """Correct the register's entries of deleted tenants from this database, and record the entries that do not count."""
         keys = self._access.mac_keys()
         correct_entries(work.connection, store, keys)
         register = mark_deleted_tenants(work.connection, store, keys)
@@ -419,7 +420,7 @@ class DataBackupBatch(TenantBatch):
         self._record(work, "register", RunRemark(details, register.unproved_sentence, "ENTRY_UNPROVED"))
 
     def _export_source(self, run: Run) -> ExportSource:
-        """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.
+        """The restored database. A shard opens it once for all its tenants, and again after a lost connection.
 
         A separate connection reads the ledger, because the tenants' role cannot. :raises BackupError: the backup is complete, or missing.
         """
@@ -428,13 +429,13 @@ class DataBackupBatch(TenantBatch):
             with self._access.server().connect() as connection:
                 backup = unfinished_backup(connection, run)
             source = ExportSource.open(run.execution_id, backup, self._access.scratch(backup.backup_id))
-            # The batch object exists as long as the task of its shard.
+            # The batch object exists as long as its shard's task.
             weakref.finalize(self, source.snapshot.close)
             self._source = source
         return source
 
     def _check_tenant(self, backup_id: str, packer: Packer, tenant_id: str, sha256: str) -> None:
-        """Restore the export in the scratch database, where the tables have the same columns as in the snapshot."""
+        """Restore the export in the scratch database, whose tables have the snapshot's columns."""
         manifest = packer.read_manifest(manifest_path(tenant_id), sha256)
         with self._access.scratch(backup_id) as connection:
             schema = restore_tenant(connection, packer, manifest)
@@ -446,5 +447,5 @@ def _too_small(place: str, needed: int, available: int) -> str:
 
 
 def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:
-    """The tenant whose export is restored on this day. Each day it is the next tenant; None without tenants."""
+    """The tenant whose export is restored on this day, in turn; None without tenants."""
     return tenant_ids[day.toordinal() % len(tenant_ids)] if tenant_ids else None

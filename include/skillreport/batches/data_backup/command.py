@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DSN_VARIABLE, KEY_VARIABLE = "SKILL_BATCH_BACKUP_DSN", "SKILL_BATCH_BACKUP_KEY"
 MAC_VARIABLE = "SKILL_BATCH_BACKUP_MAC"
-# Not as arguments, so that a list of processes shows none.
+# Not arguments, because a list of processes would show them.
 _VARIABLES = (
     f"接続文字列は {DSN_VARIABLE}、暗号化したバックアップの age の鍵は {KEY_VARIABLE}、検証コード（MAC）の鍵は {MAC_VARIABLE}"
     "（複数は空白で区切る）に設定します。"
@@ -42,7 +42,7 @@ _VARIABLES = (
 
 
 def add_backup(actions: Actions) -> None:
-    """Add ``backup`` with its commands. It has the function of the command as ``run``."""
+    """Add ``backup`` with its commands. ``run`` is the command's function."""
     text = "バックアップの一覧と、Airflow を使わない復元"
     parser = actions.add_parser("backup", help=text, description=f"{text}。{_VARIABLES}")
     parser.add_argument(
@@ -165,7 +165,7 @@ def _server(options: argparse.Namespace) -> DatabaseServer:
 
 
 def _proved(options: argparse.Namespace) -> tuple[Packer, str]:
-    """The files of the backup, and its manifest's hash, by the database, the MAC, or the person who runs the command."""
+    """The backup's files, and its manifest's hash, proved by the database, the MAC, or the user of the command."""
     if not BACKUP_ID.fullmatch(options.backup):
         raise ParameterError(
             f"'{options.backup}' はバックアップの名前ではありません（BKP_YYYYMMDD_NNN）。list で一覧を表示できます。"
@@ -198,7 +198,7 @@ def _store(url: str) -> ObjectStore:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":
         return ObjectStore(Path(rest if separator else url))
-    # upath comes with Airflow, together with the packages for the URL schemes that the installation uses.
+    # Airflow provides upath and the packages for the installation's URL schemes.
     from upath import UPath
 
     return ObjectStore(cast("Path", UPath(url)))

@@ -1,4 +1,4 @@
-"""The tables that a backup compares by content. The rows of every table are counted; a content hash reads and formats every value.
+"""The tables that a backup compares by content. Rows are counted in every table; a content hash reads and formats every value.
 
 ``backup.compare_percent`` is the percentage of days on which a large table is compared. Small tables are compared every day.
 """
@@ -26,7 +26,7 @@ class Comparison:
     sizes: Mapping[tuple[str, str], int]
 
     def about(self, contents: Sequence[TableContent], tables: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """For the manifest: how much was compared, the tables of which only the rows were counted, and those without a content.
+        """The manifest's figures of the comparison, the tables with only counted rows, and the tables without a content.
 
         ``tables`` are all tables of the dump, by schema and name.
         """
@@ -43,8 +43,8 @@ class Comparison:
 def plan_comparison(sizes: Sequence[TableSize], percent: int, day: date) -> Comparison:
     """Choose the tables of this business date (Asia/Tokyo).
 
-    The choice depends on the date and on the order of the large tables by name. As long as these tables are the same, each of them is
-    compared once within 100 / ``percent`` days (rounded up), and about ``percent`` of them are compared on one day.
+    The choice depends on the date and on the order of the large tables by name. While these tables stay the same, each is compared once
+    within 100 / ``percent`` days (rounded up), and about ``percent`` of them on one day.
     """
     large = sorted(
         (table for table in sizes if table.bytes > ALWAYS_BYTES), key=lambda table: (table.schema, table.name)
@@ -59,12 +59,12 @@ def plan_comparison(sizes: Sequence[TableSize], percent: int, day: date) -> Comp
 
 
 def hashed_tables(contents: Sequence[TableContent]) -> set[tuple[str, str]]:
-    """The tables whose content a manifest knows, by schema and name."""
+    """The tables with a content hash in a manifest, by schema and name."""
     return {(each.schema, each.name) for each in contents if each.content_hash is not None}
 
 
 def comparison_sentence(manifest: Manifest) -> str:
-    """For operators: what was compared after a restore."""
+    """A sentence for operators about the comparison after a restore."""
     contents = manifest.tables
     hashed = len(hashed_tables(contents))
     unverified = manifest.about.get("compared", {}).get("unverified", [])

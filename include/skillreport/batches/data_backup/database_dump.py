@@ -1,4 +1,4 @@
-"""Stores a dump of the whole database, and loads it again, file by file. Only a few of its files are local at the same time."""
+"""Stores a dump of the entire database and loads it, file by file. Only a few files are local at the same time."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _CONTENTS = "toc.dat"
 def store_dump(
     server: DatabaseServer, packer: Packer, snapshot: str, folder: Path, *, jobs: int, waiting_bytes: int
 ) -> list[StoredFile]:
-    """Dump the database in the exported snapshot. Store each file when it is complete, and delete it from ``folder``.
+    """Dump the database in the exported snapshot. Store each complete file, and delete it from ``folder``.
 
     Returns the stored files by path. pg_dump waits while more than ``waiting_bytes`` of finished files are local.
-    :raises BackupError: pg_dump fails. :raises OSError: the store is full or not reachable. All work stops after an error.
+    :raises BackupError: pg_dump fails. :raises OSError: the store is full or unreachable. All work stops after an error.
     """
     with ThreadPoolExecutor(jobs, "store_dump") as pool, closing(server.dump(snapshot, folder, jobs)) as dump:
         uploads = _Uploads(packer, pool)
@@ -59,7 +59,7 @@ def store_dump(
 def entries_of_superuser(
     server: DatabaseServer, packer: Packer, files: Sequence[StoredFile], folder: Path
 ) -> list[ArchiveEntry]:
-    """The entries of this stored dump that only a superuser can restore. ``folder`` is created for the table of contents."""
+    """The entries of this stored dump that only a superuser can restore. Creates ``folder`` for the table of contents."""
     folder.mkdir()
     write_out(packer, _local_names(files)[_CONTENTS], folder / _CONTENTS)
     return server.entries_of_superuser(folder)
@@ -76,13 +76,12 @@ def load_dump(
     waiting_bytes: int,
     with_owners: bool,
 ) -> None:
-    """Create the database and restore the dump into it. ``folder`` is created and holds a group of files at a time.
+    """Create the database and restore the dump into it. Creates ``folder``, for one group of files at a time.
 
-    The order is: everything before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints, triggers
-    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many.
+    The order is: everything before the rows, the rows in groups, sequences and large objects, and then indexes, constraints, triggers and
+    policies. A group contains a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many.
 
-    Without owners, a login that is no superuser leaves out the entries that it cannot restore. If the database cannot be completed, it is
-    dropped.
+    Without owners, a login that is no superuser omits the entries that it cannot restore. An incomplete database is dropped.
     :raises BackupDamagedError: a file is missing or changed, or the key does not decrypt it. :raises BackupError: see ``restore``.
     """
     files = _local_names(manifest.files)
@@ -112,9 +111,9 @@ def _load_data(
     jobs: int,
     waiting_bytes: int,
 ) -> None:
-    """``files`` by their local names, without the table of contents; ``entries``: those of the section; ``restore`` restores a section."""
+    """Load the rows. ``files``: by local names, without the table of contents. ``entries``: the section's. ``restore``: of a section."""
     of_tables = {f"{entry}.dat": entry for entry in entries if f"{entry}.dat" in files}
-    # Files of similar size are restored together, so that no process waits long for another.
+    # Files of similar size are restored together, so that processes do not wait long for each other.
     largest_first = sorted(of_tables, key=lambda name: files[name].bytes, reverse=True)
     group: list[str] = []
     for restored, name in enumerate(largest_first, start=1):
@@ -130,7 +129,7 @@ def _load_data(
             for each in group:
                 (folder / each).unlink()
             group = []
-    # The values of sequences have no file. The files of large objects are listed in a file of their own.
+    # Sequences have no file. A separate file lists the files of large objects.
     for name in files.keys() - of_tables.keys():
         write_out(packer, files[name], folder / name)
     others = [entry for entry in entries if f"{entry}.dat" not in of_tables]
@@ -141,7 +140,7 @@ def _load_data(
 
 
 def _local_names(stored: Sequence[StoredFile]) -> dict[str, StoredFile]:
-    """The files of a dump by their names for pg_restore. :raises BackupDamagedError: the manifest names no such files."""
+    """The files of a dump by their names for pg_restore. :raises BackupDamagedError: a path is invalid, or toc.dat is missing."""
     files = {}
     for file in stored:
         name = file.path.removeprefix("dump/").removesuffix(packer_suffix(file.path))
@@ -156,7 +155,7 @@ def _local_names(stored: Sequence[StoredFile]) -> dict[str, StoredFile]:
 
 
 class _Uploads:
-    """The finished files of a dump that are being uploaded."""
+    """The uploads of a dump's finished files."""
 
     def __init__(self, packer: Packer, pool: ThreadPoolExecutor) -> None:
         self.files: list[StoredFile] = []
@@ -167,12 +166,12 @@ class _Uploads:
         self._stopped = Event()
 
     def add(self, path: Path) -> None:
-        """Store this file next, and then delete it."""
+        """Start to store this file, and then delete it."""
         self.names.add(path.name)
         self._waiting[self._pool.submit(self._store, path)] = path.stat().st_size
 
     def wait(self, most_bytes: int) -> None:
-        """Wait until at most this many bytes are local; -1 waits for all files. Raises the first error of a file."""
+        """Wait until at most this many bytes are local; -1: for all files. Raises a file's error."""
         while True:
             done = [future for future in self._waiting if future.done()]
             for future in done:
@@ -183,7 +182,7 @@ class _Uploads:
             wait(self._waiting, return_when=FIRST_COMPLETED)
 
     def stop(self) -> None:
-        """Upload no more files. An upload in progress is aborted."""
+        """Stop all uploads, including those in progress."""
         self._stopped.set()
         for future in self._waiting:
             future.cancel()

@@ -1,4 +1,4 @@
-"""The properties of a database beside its objects: encoding, locale, owner, settings, comment, rights to connect."""
+"""The properties of a database beside its objects: encoding, locale, owner, settings, comment, and privileges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SQL = Statements(Path(__file__).parent)
 # By the letter of pg_database.
 _PROVIDERS = {"i": "ICU", "c": "LIBC", "b": "BUILTIN"}
 
-# What a server says to a locale, a provider of locales or an option that it does not have.
+# The server's errors for an unknown locale, locale provider or option.
 _NO_SUCH_LOCALE = (
     psycopg.errors.WrongObjectType,
     psycopg.errors.InvalidParameterValue,
@@ -43,12 +43,12 @@ _LABELS = {
 
 
 def read_properties(connection: psycopg.Connection) -> dict[str, Any]:
-    """The properties of the database, for a manifest, and the ``roles`` that a restore with owners needs."""
+    """The database's properties for a manifest, and the ``roles`` that a restore with owners needs."""
     return _SQL.rows(connection, "database_properties")[0]
 
 
 def create_database(connection: psycopg.Connection, database: str, properties: Mapping[str, Any]) -> None:
-    """Create an empty database with this encoding, and with this locale if the server has it. A backup may have recorded neither.
+    """Create an empty database with this encoding, and this locale if the server has it. A backup may contain neither.
 
     :raises psycopg.errors.DuplicateDatabase: it exists.
     """
@@ -76,7 +76,7 @@ def create_database(connection: psycopg.Connection, database: str, properties: M
 
 @contextmanager
 def refused_if_it_exists(database: str) -> Iterator[None]:
-    """:raises BackupError: the block finds that there is a database with this name."""
+    """Convert the error of the block. :raises BackupError: there is a database with this name."""
     try:
         yield
     except psycopg.errors.DuplicateDatabase:
@@ -88,7 +88,7 @@ def refused_if_it_exists(database: str) -> Iterator[None]:
 def apply_properties(
     connection: psycopg.Connection, database: str, properties: Mapping[str, Any], *, with_owner: bool
 ) -> None:
-    """Give a restored database its comment, rights, settings and owner. What the login or the server cannot do is left out.
+    """Set a restored database's comment, privileges, settings and owner. Skips properties that the login or the server does not support.
 
     ``connection`` is to another database, in autocommit mode.
     """
@@ -129,7 +129,7 @@ def _changes(
         if {",", '"'}.isdisjoint(value):
             yield [sql.SQL("{} TO {}").format(alter, sql.Literal(value))]
         else:
-            # SET … TO would make one name of a list such as search_path.
+            # SET … TO would convert a list such as search_path into one name.
             current = sql.SQL("SELECT set_config({}, {}, true)").format(
                 sql.Literal(setting), sql.Literal(value)
             )
@@ -141,7 +141,7 @@ def _changes(
 def lost_properties(
     connection: psycopg.Connection, properties: Mapping[str, Any], *, with_owner: bool
 ) -> str | None:
-    """A sentence about what the restored database does not have as the original one; ``connection`` is to it. None: nothing is lost."""
+    """A sentence about the properties that the restored database (``connection``) lost, or None."""
     found = read_properties(connection)
     lost = dict.fromkeys(
         label

@@ -1,7 +1,7 @@
-"""The register of deleted tenants in the store, and what keeps a restore and a deletion apart.
+"""The register of deleted tenants in the store, and the locks between restores and deletions.
 
-Backups from before a deletion still contain the tenant. Others may write into the store: an entry counts with a valid MAC, in the
-folder of its tenant, and unless two persons have decided that it is wrong.
+Backups from before a deletion still contain the tenant. Others may write into the store, so an entry counts only with a valid MAC, in its
+tenant's folder, and unless two users have decided that it is wrong.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
-# The first key of the advisory lock, unique among this product's locks. The second key is the hash of the tenant's id. A step of an
-# offboarding takes it alone, restores of the tenant share it.
+# The first key of the advisory lock, unique among this product's locks. The second key is the hash of the tenant's id. Steps of an
+# offboarding take it exclusively; restores share it.
 TURN = 7_018_042
 
-# How long a restore waits for a step of an offboarding. The deletion of a large tenant takes hours.
+# The time that a restore waits for a step of an offboarding. Deleting a large tenant takes hours.
 _TURN_WAIT = "1min"
 
 REGISTER = "deleted_tenants"
@@ -39,16 +39,16 @@ ENTRY = "entry.json"
 
 _MOST_ENTRY_BYTES = 64 << 10
 
-# As ``tenant_folder`` names it.
+# The names of ``tenant_folder``.
 _FOLDER = re.compile(r"[A-Za-z0-9_-]{0,40}-[0-9a-f]{16}")
 
-# A sentence names so many folders, and so much of each name.
+# The maximum number of folders in a sentence, and of characters of each.
 _NAMED, _NAMED_CHARACTERS = 5, 60
 
 
 @dataclass(frozen=True)
 class RegisterEntry:
-    """What the register says about a tenant. ``deleted_at`` is aware."""
+    """The register's entry of a tenant. ``deleted_at`` is aware."""
 
     tenant_id: str
     offboarding_id: str
@@ -57,14 +57,14 @@ class RegisterEntry:
 
 @dataclass(frozen=True)
 class Register:
-    """``repeated``: the tenants of a restored database that must be deleted again. ``unproved``: the folders whose entry does not count."""
+    """``repeated``: a restored database's tenants that must be deleted again. ``unproved``: the folders whose entry does not count."""
 
     repeated: Sequence[str] = ()
     unproved: Sequence[str] = ()
 
     @property
     def unproved_sentence(self) -> str | None:
-        """For operators: the entries that do not count."""
+        """A sentence for operators about the entries that do not count, or None."""
         if not self.unproved:
             return None
         named = "、".join(f"{name[:_NAMED_CHARACTERS]!r}" for name in self.unproved[:_NAMED])
@@ -75,12 +75,12 @@ class Register:
 
 
 def register_folder(tenant_id: str) -> str:
-    """The folder in the store about a deleted tenant: the register's entry, and a folder for each of its deletions."""
+    """A deleted tenant's folder in the store: the register's entry, and a folder for each of its deletions."""
     return f"{REGISTER}/{tenant_folder(tenant_id)}"
 
 
 def record_folder(tenant_id: str, offboarding_id: str) -> str:
-    """The folder in the store with the certificates of one deletion, and the manifests of what was exported before it."""
+    """The folder with the certificates of one deletion, and the manifests of the exports before it."""
     return f"{register_folder(tenant_id)}/{offboarding_id}"
 
 
@@ -95,9 +95,9 @@ def write_entry(store: ObjectStore, keys: MacKeys, entry: RegisterEntry) -> None
 
 
 def delete_entry(store: ObjectStore, keys: MacKeys, tenant_id: str, offboarding_id: str) -> str | None:
-    """Delete the tenant's entry that is wrong, or that does not count. The entry of another deletion stays.
+    """Delete the tenant's wrong entry, or one that does not count. The entry of another deletion stays.
 
-    Returns a sentence for operators if the store fails: the database has decided, and the entry does not count.
+    If the store fails, returns a sentence for operators. The database's decision holds, so the entry does not count anyway.
     """
     folder = register_folder(tenant_id)
     try:
@@ -105,7 +105,7 @@ def delete_entry(store: ObjectStore, keys: MacKeys, tenant_id: str, offboarding_
         if entry is None or entry.offboarding_id == offboarding_id:
             for suffix in ("", SUFFIX):
                 store.delete(f"{folder}/{ENTRY}{suffix}")
-    # The clients of object stores raise more than OSError.
+    # Object stores' clients raise more than OSError.
     except Exception as error:
         return (
             f"保存先の退会の記録を消せませんでした。次の BATCH-001 がもう一度消します。それでも残ったら、フォルダー "
@@ -115,7 +115,7 @@ def delete_entry(store: ObjectStore, keys: MacKeys, tenant_id: str, offboarding_
 
 
 def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry | None:
-    """The entry of this folder of the register; None if it does not count, whatever it holds."""
+    """The entry of this folder of the register; None if it does not count for any reason."""
     key = f"{REGISTER}/{folder}/{ENTRY}"
     try:
         content = read_at_most(store, key, _MOST_ENTRY_BYTES)
@@ -134,9 +134,9 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry 
 
 
 def correct_entries(platform: psycopg.Connection, store: ObjectStore, keys: MacKeys) -> None:
-    """Write the entries of this database's register again that lack a MAC of the present key: it is new, or somebody has changed them.
+    """Rewrite the entries of this database's register without a MAC of the present key, because the key is new or somebody changed them.
 
-    Delete the entries that are wrong, as two persons have decided: the store failed then, or somebody has brought them back.
+    Delete the entries that two users declared wrong, because the store failed then, or somebody brought them back.
     """
     present = MacKeys(keys.keys[:1])
     for row in _SQL.rows(platform, "own_register") if present.keys else ():
@@ -156,9 +156,9 @@ def correct_entries(platform: psycopg.Connection, store: ObjectStore, keys: MacK
 def hold_off_deletion(
     connection: psycopg.Connection, store: ObjectStore, keys: MacKeys, tenant_id: str
 ) -> None:
-    """Let nobody delete the tenant before the open transaction ends. Call it before the transaction restores anything.
+    """Prevent the tenant's deletion until the open transaction ends. Call it before restoring anything.
 
-    Without it, a restore that begins before a deletion and ends after it would bring the tenant back.
+    Otherwise, a restore that begins before a deletion and ends after it would bring the tenant back.
     :raises BackupError: the tenant was deleted, its deletion has begun, or a step of its offboarding takes longer than a minute.
     """
     _SQL.execute(connection, "limit_turn_wait", wait=_TURN_WAIT)
@@ -174,7 +174,7 @@ def hold_off_deletion(
     is_listed = entry and not _SQL.column(connection, "void_entry", **asdict(entry))
     if is_listed or _SQL.column(connection, "listed_tenant", tenant_id=tenant_id):
         raise BackupError(f"テナント {tenant_id} は退会して削除済みです。バックアップから復元できません。")
-    # Nobody can cancel it any more. After an interruption it continues, and does not blank again what it has blanked.
+    # A begun deletion cannot be cancelled. After an interruption it continues, and does not blank the same values again.
     if _SQL.column(connection, "begun_deletion", tenant_id=tenant_id):
         raise BackupError(
             f"テナント {tenant_id} の退会による削除が始まっています。バックアップから復元できません。"
@@ -182,7 +182,7 @@ def hold_off_deletion(
 
 
 def mark_deleted_tenants(connection: psycopg.Connection, store: ObjectStore, keys: MacKeys) -> Register:
-    """Record, in a restored database, the tenants that were deleted since its backup: no batch runs there until they are deleted again."""
+    """Record, in a restored database, the tenants deleted since its backup. No batch runs there until they are deleted again."""
     if connection.execute("SELECT to_regclass('batch.deleted_tenant')").fetchone() == (None,):
         return Register()  # of a release that deleted nobody
     known = {tenant_folder(tenant_id) for tenant_id in _SQL.column(connection, "deleted_tenants")}
@@ -198,9 +198,9 @@ def mark_deleted_tenants(connection: psycopg.Connection, store: ObjectStore, key
 
 
 def refuse_deleted_tenants(platform: psycopg.Connection, store: ObjectStore, keys: MacKeys) -> None:
-    """Find a database that was restored by other means than ours.
+    """Check for a database that other tools restored.
 
-    :raises BackupError: it has tenants that were deleted since. They are recorded, so that the other batches refuse, too.
+    :raises BackupError: it contains tenants that were deleted since. Records them, so that the other batches fail, too.
     """
     if repeated := mark_deleted_tenants(platform, store, keys).repeated:
         raise BackupError(deleted_sentence(repeated))

@@ -1,4 +1,4 @@
-"""Deletes the backups that the retention does not keep."""
+"""Deletes expired backups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def delete_expired(work: Work, own_id: str, retention: RetentionSettings) -> None:
-    """Delete backups that retention does not keep, and files of runs without a manifest. ``own_id``: the backup of this run."""
+    """Delete expired backups, and files of runs without a manifest. ``own_id``: this run's backup."""
     platform, store = work.connection, work.files
     verified = []
     for backup in verified_backups(platform):
@@ -35,10 +35,10 @@ def delete_expired(work: Work, own_id: str, retention: RetentionSettings) -> Non
     leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
     # A backup with a manifest is complete: the next run records it in the ledger.
     leaving += [backup_id for (backup_id,) in unfinished if not is_complete(store, backup_id)]
-    # Commit before the deletion, so that the next retention continues after a kill.
+    # Committed before the deletion, so that the next run continues after a kill.
     deleting = _SQL.execute(platform, "record_deleting", backup_ids=leaving).fetchall()
     for (backup_id,) in sorted(deleting):
-        # Delete the manifest first: after a kill, the remaining files do not count as a backup.
+        # The manifest first, so that after a kill the remaining files do not count as a backup.
         store.delete(f"{FOLDER}/{backup_id}/{MANIFEST}")
         store.delete(f"{FOLDER}/{backup_id}")
         with platform.transaction():

@@ -1,9 +1,9 @@
 """A backup's files: compressed, optionally encrypted, and listed with their SHA-256 in manifests.
 
-``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``,
-which is written last and lists the other manifests. Without it the backup does not count. Others may write into the store: a manifest
-counts by its hash in the database, or by its MAC. Compression is zstd. Encryption is the age format
-(X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
+``backups/<backup id>/`` contains ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``,
+which is written last and lists the other manifests. Without it the backup does not count. Others may write into the store, so a manifest
+counts only by its hash in the database, or by its MAC. Compression is zstd. Encryption is the age format (X25519, authenticated by chunk),
+so ``age -d -i key | zstd -d`` opens a file without this code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DUMP_MANIFEST = "dump.json"
 
 _BLOCK_BYTES = 1 << 20
 
-# A manifest lists a file for each table or tenant, some 200 bytes each.
+# A manifest lists a file for each table or tenant, with about 200 bytes each.
 _MOST_MANIFEST_BYTES = 256 << 20
 
 
@@ -51,7 +51,7 @@ class BackupDamagedError(BatchError):
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A stored file; ``path`` is relative to the backup's folder; ``rows`` is the number of rows of a table's export."""
+    """A stored file. ``path`` is relative to the backup's folder. ``rows`` counts the rows of a table's export."""
 
     path: str
     bytes: int
@@ -61,7 +61,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class TableContent:
-    """A table's content: the number of rows, and the sum of their 64-bit hashes, which does not depend on their order.
+    """A table's content: the number of rows, and the sum of their 64-bit hashes, independent of their order.
 
     ``content_hash`` is None if only the rows were counted.
     """
@@ -81,12 +81,12 @@ class Manifest:
     tables: list[TableContent] = field(default_factory=list)
 
     def as_json(self) -> bytes:
-        """Readable JSON; the same content gives the same bytes."""
+        """Readable JSON. Equal contents give equal bytes."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True).encode()
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> Manifest:
-        """:raises BackupDamagedError: the content is not a manifest."""
+        """The manifest with this JSON. :raises BackupDamagedError: the content is no manifest."""
         try:
             parts = json.loads(content)
             return cls(
@@ -108,7 +108,8 @@ class Manifest:
 class Packer:
     """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption.
 
-    Without ``encrypts`` the key only opens files that are encrypted. With ``only_encrypted`` it opens no other files.
+    Without ``encrypts`` the key only opens encrypted files. ``only_encrypted``: rejects other files.
+
     :raises SettingsError: it is no age key. Without ``encrypts``, only when an encrypted file is read.
     """
 
@@ -136,7 +137,7 @@ class Packer:
     def pack(self, source: IO[bytes], path: str, rows: int | None = None) -> StoredFile:
         """Store the source's bytes at ``path`` with the suffix, through a temporary name.
 
-        :raises NoSpaceError: the store is full. :raises OSError: it is not reachable.
+        :raises NoSpaceError: the store is full. :raises OSError: it is unreachable.
         """
         path += self.suffix
         with self.store.writer(self.key(path)) as target:
@@ -148,16 +149,16 @@ class Packer:
                 try:
                     pyrage.encrypt_io(packed, sink, [self._recipient])
                 except pyrage.EncryptError as error:
-                    # pyrage hides the store's error in its own text.
+                    # pyrage hides the store's error in its text.
                     raise sink.error or error from None
-                # pyrage ignores an error of its last write, which would leave an incomplete file.
+                # pyrage ignores an error of its last write, so the file would be incomplete.
                 if sink.error:
                     raise sink.error
         return StoredFile(path, sink.bytes, sink.digest(), rows)
 
     @contextmanager
     def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
-        """The file's original content, after the stored file was compared with the manifest.
+        """The file's original content, after comparing the stored file with the manifest.
 
         :raises BackupDamagedError: the file is missing, differs or should be encrypted, or the key does not open it.
         """
@@ -192,7 +193,7 @@ class Packer:
                 yield cast("IO[bytes]", zstd.ZstdFile(decrypted))
 
     def write_manifest(self, manifest: Manifest, path: str, keys: MacKeys | None = None) -> StoredFile:
-        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows. ``keys``: with its MAC."""
+        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows. ``keys``: add its MAC."""
         content = manifest.as_json()
         if keys:
             keys.write(self.store, self.key(path), content)
@@ -207,7 +208,7 @@ class Packer:
         return self.entry(path, sha256)[1]
 
     def entry(self, path: str, sha256: str) -> tuple[StoredFile, Manifest]:
-        """The same, with its entry for another manifest."""
+        """As ``read_manifest``, with its entry for another manifest."""
         content = self.manifest_bytes(path)
         if hashlib.sha256(content).hexdigest() != sha256:
             raise BackupDamagedError(
@@ -216,7 +217,7 @@ class Packer:
         return StoredFile(path, len(content), sha256), self.parsed(path, content)
 
     def manifest_bytes(self, path: str) -> bytes:
-        """A stored manifest as it is. :raises BackupDamagedError: it is missing, or too large."""
+        """The bytes of a stored manifest. :raises BackupDamagedError: it is missing, or too large."""
         location = self.store.location(self.key(path))
         try:
             return read_at_most(self.store, self.key(path), _MOST_MANIFEST_BYTES)
@@ -251,7 +252,7 @@ class Packer:
 
 
 class CopyStream(io.RawIOBase):
-    """The output of a COPY as a readable file. ``next_block`` returns the next block, and an empty block at the end."""
+    """The output of a COPY as a readable file. ``next_block`` returns the next block, empty at the end."""
 
     def __init__(self, next_block: Callable[[], Any]) -> None:
         self._next_block = next_block
@@ -275,7 +276,7 @@ class CopyStream(io.RawIOBase):
 
 
 class _HashingWriter:
-    """Counts and hashes the bytes that it writes to the target."""
+    """Counts and hashes the written bytes."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
@@ -301,7 +302,7 @@ class _HashingWriter:
 
 
 class _Compressed(io.RawIOBase):
-    """The compressed bytes of a source, for a reader. They have a checksum."""
+    """The compressed bytes of a source, with a checksum."""
 
     def __init__(self, source: IO[bytes], level: int) -> None:
         super().__init__()
@@ -329,7 +330,7 @@ class _Compressed(io.RawIOBase):
 
 
 def is_complete(store: ObjectStore, backup_id: str) -> bool:
-    """Whether the backup was verified: its manifest exists. It is written last."""
+    """True if the manifest exists, which is written last, after the verification."""
     return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
 
 
@@ -343,7 +344,7 @@ def _parse_identity(key: str) -> pyrage.x25519.Identity:
 
 
 def differences(expected: Sequence[TableContent], found: Sequence[TableContent]) -> list[str]:
-    """A sentence for each table that differs. If the expected content of a table has no hash, only the number of rows is compared."""
+    """A sentence for each table that differs. Without an expected hash, compares only the number of rows."""
     actual: Mapping[tuple[str, str], TableContent] = {(table.schema, table.name): table for table in found}
     lines = []
     for table in expected:
@@ -363,7 +364,7 @@ def differences(expected: Sequence[TableContent], found: Sequence[TableContent])
 
 
 def packer_suffix(path: str) -> str:
-    """The suffix that packing has added to the file's name."""
+    """The suffix that packing added to the file's name."""
     return ".zst.age" if path.endswith(".age") else ".zst"
 
 

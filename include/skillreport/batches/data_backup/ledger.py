@@ -1,8 +1,8 @@
 """The ledger of backups (``batch.backup``), and its update from the store.
 
-The ledger is in the database that is backed up. In a restored ledger, its own backup is still running, and later backups are missing. They
-are known from the store alone: the manifest is written last, after everything else was verified. Others may write into the store, so such
-a manifest needs a MAC.
+The ledger is in the backed-up database. In a restored ledger, its own backup is still running, and later backups are missing. They are
+known only from the store: the manifest is written last, after everything else was verified. Others may write into the store, so such a
+manifest needs a MAC.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A complete backup as its manifests describe it; ``business_date`` in Asia/Tokyo, the times are aware.
+    """A complete backup, from its manifests. ``business_date`` is in Asia/Tokyo; the times are aware.
 
-    ``has_mac``: whether the manifest has a valid MAC; None: the database has its hash.
+    ``has_mac``: true if the manifest has a valid MAC; None: the database contains its hash.
     """
 
     backup_id: str
@@ -59,7 +59,7 @@ class StoredBackup:
 
 @dataclass(frozen=True)
 class OwnBackup:
-    """A run's backup. ``dump_sha256`` is the hash of ``dump.json`` as it was written, ``manifest_sha256`` that of ``manifest.json``."""
+    """A run's backup. ``dump_sha256`` is the hash of the written ``dump.json``, ``manifest_sha256`` that of ``manifest.json``."""
 
     backup_id: str
     status: str
@@ -86,10 +86,10 @@ def read_stored(
     day: date,
     without_mac: bool = False,
 ) -> StoredBackup:
-    """A complete backup of the store. ``recorded`` is its manifest's hash in the ledger; without it the manifest needs a valid MAC.
+    """A complete backup of the store. ``recorded`` is its manifest's hash in the ledger. Without it, the manifest needs a valid MAC.
 
-    ``now`` is aware. ``day`` (Asia/Tokyo) is the latest business date so far. ``without_mac``: a person has accepted the backup.
-    :raises BackupDamagedError: a manifest is missing, was changed, belongs to another backup, is not ours, or is of the future.
+    ``now`` is aware. ``day`` (Asia/Tokyo) is the latest business date so far. ``without_mac``: a user has accepted the backup.
+    :raises BackupDamagedError: a manifest is missing, was changed, belongs to another backup, has no valid MAC, or is of the future.
     """
     packer = Packer(store, f"{FOLDER}/{backup_id}")
     content = packer.manifest_bytes(MANIFEST)
@@ -140,7 +140,7 @@ def read_stored(
 def record_stored_backups(
     platform: psycopg.Connection, store: ObjectStore, keys: MacKeys, run: Run, now: datetime
 ) -> None:
-    """In the open transaction: record the store's complete backups as verified, except ``settled_backups`` and those that are not ours."""
+    """Record the store's complete backups as verified, in the open transaction, except ``settled_backups`` and unproved ones."""
     settled = set(_SQL.column(platform, "settled_backups", execution_id=run.execution_id))
     recorded = _recorded_manifests(platform)
     for backup_id in store.names(FOLDER):
@@ -158,7 +158,7 @@ def record_stored_backups(
 
 
 def all_tenants(platform: psycopg.Connection) -> set[str]:
-    """The ids of all tenants, with any status: the host keeps the rows of a tenant that has left."""
+    """The ids of all tenants, with any status, because the host keeps former tenants' rows."""
     return set(_SQL.column(platform, "all_tenants"))
 
 
@@ -171,7 +171,7 @@ def begin_backup(
     *,
     encrypted: bool,
 ) -> str:
-    """Record the store's complete backups in the ledger, and write the run's own rows; returns the backup's id. ``now`` is aware.
+    """Record the store's complete backups in the ledger, and write the run's own rows. Returns the backup's id. ``now`` is aware.
 
     :raises BackupError: another run is active, or this run's backup is complete or deleted.
     """
@@ -187,7 +187,7 @@ def begin_backup(
             )
         for earlier_attempt in _own_backups(platform, run):
             require_unfinished(earlier_attempt)
-            # It was killed before it updated the ledger. A manifest that others have written completes nothing.
+            # It was killed before it updated the ledger. A manifest written by others completes nothing.
             if earlier_attempt.manifest_sha256 and is_complete(store, earlier_attempt.backup_id):
                 raise _is_complete_already(earlier_attempt.backup_id)
         record_stored_backups(platform, store, keys, run, now)
@@ -205,7 +205,7 @@ def begin_backup(
 
 
 def has_begun(connection: psycopg.Connection, run: Run) -> bool:
-    """Whether an earlier attempt has begun the run's backup, so that the store may have files of it."""
+    """True if an earlier attempt has begun the run's backup, so that the store may contain its files."""
     return bool(_own_backups(connection, run))
 
 
@@ -226,14 +226,14 @@ def _no_dump() -> BackupError:
 
 
 def unfinished_backup(connection: psycopg.Connection, run: Run) -> OwnBackup:
-    """The run's backup. :raises BackupError: the backup is complete and must not change, or it is deleted."""
+    """The run's backup. :raises BackupError: it is complete and must not change, or it is deleted."""
     backup = own_backup(connection, run)
     require_unfinished(backup)
     return backup
 
 
 def verified_backups(connection: psycopg.Connection) -> list[VerifiedBackup]:
-    """The ledger's verified backups, in the order in which they were verified."""
+    """The ledger's verified backups, in the order of their verification."""
     return [VerifiedBackup(*row) for row in _SQL.execute(connection, "verified_backups")]
 
 
@@ -247,7 +247,7 @@ def find_backup(
     day: date,
     without_mac: bool = False,
 ) -> StoredBackup:
-    """The backup to restore, by the ledger if the database has one. Parameters and errors as ``read_stored``."""
+    """The backup to restore, checked by the ledger if the database has one. Parameters and errors as ``read_stored``."""
     has_ledger = connection.execute("SELECT to_regclass('batch.backup')").fetchone() != (None,)
     recorded = _recorded_manifests(connection) if has_ledger else {}
     return read_stored(
@@ -262,7 +262,6 @@ def find_backup(
 
 
 def _recorded_manifests(connection: psycopg.Connection) -> dict[str, str]:
-    """The hashes of the manifests, by the backup's id."""
     return {row["backup_id"]: row["manifest_sha256"] for row in _SQL.rows(connection, "recorded_manifests")}
 
 
@@ -293,7 +292,7 @@ def close_as_failed(platform: psycopg.Connection, run: Run) -> None:
 
 
 def require_unfinished(backup: OwnBackup) -> None:
-    """:raises BackupError: a backup with this status must not be changed any more."""
+    """Check the status. :raises BackupError: the backup must not be changed any more."""
     if backup.status == "verified":
         raise _is_complete_already(backup.backup_id)
     if backup.status in ("deleting", "deleted"):

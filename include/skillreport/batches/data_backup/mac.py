@@ -1,7 +1,6 @@
 """HMAC-SHA256 (RFC 2104) of files in the object store, which others may write. The keys are in Airflow, not in the store.
 
-The code of a file is in hexadecimal beside it, as ``<file>.mac``. It is about the bytes and the file's key in the store, so no file can
-take the place of another.
+A file's code is in hexadecimal in ``<file>.mac``. It covers the bytes and the file's key in the store, so no file can replace another.
 """
 
 from __future__ import annotations
@@ -18,21 +17,18 @@ MAC_CONNECTION = "skill_batch_backup_mac"
 
 SUFFIX = ".mac"
 
-# `openssl rand -hex 32` writes 64 characters. Short keys can be guessed, because the store has pairs of a file and its code.
+# `openssl rand -hex 32` writes 64 characters. Short keys can be guessed, because the store contains files with their codes.
 _LEAST_CHARACTERS = 32
 
 _CODE_BYTES = hashlib.sha256().digest_size * 2
 
-# What is raised where no file is. It can be a folder.
+# The errors if there is no file, or a folder.
 UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True)
 class MacKeys:
-    """The present key, and earlier ones, which only verify. Without keys no file is valid.
-
-    :raises SettingsError: a key is too short.
-    """
+    """The present key, and earlier ones that only verify. Without keys no file is valid. :raises SettingsError: a key is too short."""
 
     keys: Sequence[str] = field(default=(), repr=False)
 
@@ -43,12 +39,12 @@ class MacKeys:
             )
 
     def write(self, store: ObjectStore, key: str, content: bytes) -> None:
-        """Write the file's code, if there is a key. Call it before the file is written, so that a complete file has its code."""
+        """Write the file's code, if there is a key. Call it before writing the file, so that a complete file has its code."""
         if self.keys:
             store.write(key + SUFFIX, _code(self.keys[0], key, content).encode())
 
     def verify(self, store: ObjectStore, key: str, content: bytes) -> bool:
-        """Whether the content of this file is ours."""
+        """True if the file's content has a valid code."""
         if not self.keys:
             return False
         try:
@@ -64,7 +60,7 @@ def _code(mac_key: str, key: str, content: bytes) -> str:
 
 
 def read_at_most(store: ObjectStore, key: str, most_bytes: int) -> bytes:
-    """The file's content. :raises ValueError: it is longer, or the key is none. Raises ``UNREADABLE``."""
+    """The file's content. :raises ValueError: it is longer, or the key is invalid. Raises ``UNREADABLE``."""
     with store.reader(key) as source:
         content = source.read(most_bytes + 1)
     if len(content) > most_bytes:

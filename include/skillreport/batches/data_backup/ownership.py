@@ -1,7 +1,7 @@
-"""Which rows a tenant's export contains, and which rows no export contains.
+"""The rows of a tenant's export, and the rows of no export.
 
-A row of the host belongs to the tenant of the person whom it names (``batch.all_person_key``), otherwise to the tenant in its own column
-``tenant_id``. The batches ignore the tenant of rows that a placeholder or the application itself wrote; an export keeps these rows.
+A row of the host belongs to the tenant of its person (``batch.all_person_key``), otherwise to the tenant in its column ``tenant_id``. The
+batches ignore the tenant of rows that a placeholder or the application itself wrote; an export contains these rows.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from include.skillreport.schema.deletion import HOST_SCHEMA, listed_tables, row_
 
 _SQL = Statements(Path(__file__).parent)
 
-# If a database is restored for exports, this schema contains the keys of all people; see index_owners.
+# In a database restored for exports, this schema contains the keys of all people; see index_owners.
 KEY_SCHEMA = "tenant_export"
 _KEYS = sql.Identifier(KEY_SCHEMA, "person_key")
 
 _ONLY_TENANT = sql.SQL("(SELECT tenant_id FROM batch.only_tenant)")
 _SOLE_ROW = sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")')
 
-# Calculated from other tables, and replaceable at any time.
+# Calculated from other tables.
 _DERIVED = frozenset({("batch", "person_key")})
 
 
 @dataclass(frozen=True)
 class OwnedTable:
-    """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has created.
+    """A table whose rows belong to tenants. ``keys`` is the table of people's keys.
 
-    ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
-    ``default_tenant`` in the tenant column states no tenant. ``counts_deleted``: the only tenant counts even if it is deleted.
+    ``person_column`` contains a person's key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
+    ``default_tenant`` in the tenant column means no tenant. ``counts_deleted``: the only tenant counts even if it is deleted.
     """
 
     table: Table
@@ -47,7 +47,7 @@ class OwnedTable:
     counts_deleted: bool = False
 
     def owner(self, alias: str) -> sql.Composable:
-        """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
+        """An expression for the tenant of the row ``alias``; null if there is none."""
         return row_owner(
             alias,
             person_column=self.person_column,
@@ -59,11 +59,11 @@ class OwnedTable:
         )
 
     def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
-        """The condition that the row ``alias`` belongs to this tenant, for rows that the query has found by another condition."""
+        """The condition that the row ``alias`` belongs to this tenant, for rows found by another condition."""
         tenant = sql.Literal(tenant_id)
         if self.person_column is None:
             return sql.SQL("{} = {}").format(self.owner(alias), tenant)
-        # Not = ANY(ARRAY(…)): PostgreSQL compares such an array with each row key by key, which a large tenant's keys make very slow.
+        # Not = ANY(ARRAY(…)), because PostgreSQL compares such an array with each row key by key, which is very slow for large tenants.
         named = sql.SQL(
             "btrim({person}) IN ("
             "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind})"
@@ -83,12 +83,12 @@ class OwnedTable:
         )
 
     def found_by_index(self, alias: str, tenant_id: str) -> sql.Composable:
-        """The same condition, which finds the tenant's rows by the indexes of ``index_owners``, if the database has them."""
-        # Rows of a table and of its children can have the same place.
+        """The condition of ``belongs``, which uses the indexes of ``index_owners`` if the database has them."""
+        # Rows of a table and of its children can have the same ctid.
         if self.person_column is None or self.table.has_children or self.keys != _KEYS:
             return self.belongs(alias, tenant_id)
         tenant = sql.Literal(tenant_id)
-        # Two steps, so that no row is compared with the list of keys: the rows' places by the indexes, and the rows by their places.
+        # Two steps, so that no row is compared with the list of keys: ctids by the indexes, then rows by ctid.
         places = sql.SQL(
             "SELECT own.ctid FROM {table} AS own WHERE btrim({person}) = ANY(ARRAY("
             "SELECT keys.person_key FROM {keys} AS keys WHERE keys.tenant_id = {tenant} AND keys.kind = {kind}))"
@@ -110,7 +110,7 @@ class OwnedTable:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Rows that no tenant's export contains. ``table`` has the schema; ``reason`` is for operators."""
+    """Rows that no tenant's export contains. ``table`` includes the schema. ``reason`` is for operators."""
 
     table: str
     rows: int
@@ -120,7 +120,7 @@ class LeftOut:
 def index_owners(connection: psycopg.Connection) -> None:
     """Prepare a restored database for exports: the keys of all people, and indexes to find a tenant's rows.
 
-    The host has no such indexes, so every export would read whole tables.
+    Without these indexes, every export would read entire tables.
     """
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(KEY_SCHEMA)))
     _write_keys(connection, sql.SQL("TABLE"), _KEYS)
@@ -134,14 +134,14 @@ def index_owners(connection: psycopg.Connection) -> None:
 
 
 def find_owners(connection: psycopg.Connection) -> list[OwnedTable]:
-    """The tables of the live database, with the keys of its people in a temporary table of the open transaction."""
+    """The live database's tables, with its people's keys in a temporary table of the open transaction."""
     return owned_tables(connection, _temporary_keys(connection, "person_keys"))
 
 
 def find_leaving(connection: psycopg.Connection) -> list[OwnedTable]:
-    """The same for a tenant that leaves, in an installation that may delete: the rows that the views ``batch.leaving_*`` show.
+    """As ``find_owners`` for a leaving tenant, in an installation that may delete: the rows of the views ``batch.leaving_*``.
 
-    Its people are known while they are deleted. The only tenant counts whatever its status. A column's default owns nothing.
+    Its people are known during their deletion. The only tenant counts with any status. A column's default is no tenant.
     """
     found = owned_tables(connection, _temporary_keys(connection, "leaving_keys"))
     return [
@@ -167,7 +167,7 @@ def _write_keys(
     connection: psycopg.Connection, kind: sql.SQL, keys: sql.Identifier, query: str = "person_keys"
 ) -> None:
     statement = sql.SQL("CREATE {} {} AS {}").format(kind, keys, sql.SQL(_SQL[query]))
-    # The login sees all rows of the tables and forbids row-level security. The view reads one table as its owner, who has a policy.
+    # The login sees all rows and forbids row-level security, but the view reads one table as its owner, who has a policy.
     connection.execute("SET LOCAL row_security = on")
     connection.execute(statement)
     connection.execute("SET LOCAL row_security = off")
@@ -177,7 +177,7 @@ def _write_keys(
 
 
 def owned_tables(connection: psycopg.Connection, keys: sql.Identifier | None = None) -> list[OwnedTable]:
-    """The tables whose rows belong to tenants, by schema and name. Without ``keys``, those of ``index_owners`` are used."""
+    """The tables whose rows belong to tenants, by schema and name. Default of ``keys``: those of ``index_owners``."""
     keys = keys or _KEYS
     owned = []
     for table in list_tables(connection):
@@ -189,20 +189,20 @@ def owned_tables(connection: psycopg.Connection, keys: sql.Identifier | None = N
                 OwnedTable(table, keys, listed.person_column, listed.key_kind, listed.default_tenant)
             )
         elif table.has_tenant or (listed and listed.of_only_tenant):
-            # An export also has the rows with the column's default, which belong to nobody if the tenant leaves.
+            # An export also contains the rows with the column's default, which belong to no leaving tenant.
             owned.append(OwnedTable(table, keys))
     return owned
 
 
 def tenant_rows(connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str) -> int:
-    """The number of rows of the tenant."""
+    """The number of the tenant's rows."""
     return sum(content.rows for content in _contents(connection, tables, tenant_id, hashed=()))
 
 
 def tenant_contents(
     connection: psycopg.Connection, tables: Sequence[OwnedTable], tenant_id: str
 ) -> list[tuple[OwnedTable, TableContent]]:
-    """The tables with rows of the tenant, and their number and hash."""
+    """The tables with rows of the tenant, and the rows' number and hash."""
     contents = _contents(connection, tables, tenant_id)
     return [(owned, content) for owned, content in zip(tables, contents, strict=True) if content.rows]
 
@@ -223,7 +223,7 @@ def _contents(
 
 
 def left_out(connection: psycopg.Connection, exported: dict[tuple[str, str], int]) -> list[LeftOut]:
-    """The rows of the restored database that no export contains, by table. ``exported`` counts the exported rows by schema and name."""
+    """The restored database's rows without an export, by table. ``exported`` counts the exported rows by schema and name."""
     tables = list_tables(connection)
     owned = {(each.table.schema, each.table.name) for each in owned_tables(connection)}
     found = []

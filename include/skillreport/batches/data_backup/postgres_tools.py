@@ -1,4 +1,4 @@
-"""Runs pg_dump and pg_restore. The password is not in the command line, and no process outlives the task."""
+"""Runs pg_dump and pg_restore, without the password in the command line. No process outlives the task."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from include.skillreport.core.errors import BatchError
 _TICK_SECONDS = 1.0
 _END_SECONDS = 10.0
 
-# Kills the process group $0 if its standard input ends without a line, which means that the task was killed.
+# Kills the process group $0 if its standard input ends without a line, because then the task was killed.
 _WATCH = 'read -r line || kill -s TERM -- "-$0"'
 
 
-# A tool writes the parts of an error one by one, so the output of a worker may overwrite the last part.
+# A tool writes an error in parts, so a worker's output may replace the last part.
 _SPLIT_ERROR = re.compile(r"error: (?:[\w.-]+:| )*(?:dumping contents of|finished item) .*")
 
 
 class BackupError(BatchError):
-    """The backup cannot be taken, or is not usable. ``code`` selects the ``FailureKind``."""
+    """The backup cannot be taken or used. ``code`` selects the ``FailureKind``."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -37,13 +37,13 @@ class BackupError(BatchError):
 
 
 class SchemaChangingError(BackupError):
-    """Somebody alters, creates or drops tables, for example a migration."""
+    """Another session alters, creates or drops tables, for example a migration."""
 
     recoverable = True
 
 
 class PostgresTools:
-    """The PostgreSQL programs in the folder ``bin_dir``, for the database of ``dsn``. ``session_options`` are those of the server."""
+    """The PostgreSQL programs in ``bin_dir``, for the database of ``dsn``. ``session_options`` are server options."""
 
     def __init__(self, dsn: str, bin_dir: str, session_options: str = "") -> None:
         self._dsn = dsn
@@ -54,7 +54,7 @@ class PostgresTools:
         return "PostgresTools()"  # the connection string contains a password
 
     def run(self, tool: str, options: Sequence[str], database: str | None = None) -> None:
-        """Run the tool on the database. :raises BackupError: the tool fails or is killed; the text has its first error."""
+        """Run the tool on the database. :raises BackupError: the tool fails or is killed, with its first error."""
         with closing(self.lines(tool, options, database)) as lines:
             for _ in lines:
                 pass
@@ -62,13 +62,13 @@ class PostgresTools:
     def lines(
         self, tool: str, options: Sequence[str], database: str | None = None
     ) -> Generator[str | None, None, None]:
-        """Run the tool. Yield each line of its output when it arrives, and None if there is none for a second.
+        """Run the tool. Yield each line of its output as it arrives, and None after a second without one.
 
-        The tool waits for the reader: it does not write its next line before this line is read. Close the generator to end the tool.
+        The tool waits for the reader before it writes its next line. Close the generator to end the tool.
         :raises BackupError: as ``run``.
         """
         parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
-        # All users of the machine can read command lines; only this user can read the environment.
+        # All users of the machine can read command lines, but only this user can read the environment.
         password = parts.pop("password", None)
         if database:
             parts["dbname"] = database
@@ -92,7 +92,7 @@ class PostgresTools:
             raise BackupError(f"{tool} が{how}: {reason}")
 
     def listing(self, tool: str, options: Sequence[str]) -> str:
-        """The output of the tool, which reads local files only. :raises BackupError: the tool fails."""
+        """The output of a tool that reads only local files. :raises BackupError: the tool fails."""
         done = subprocess.run(
             [str(Path(self._bin_dir, tool)), *options],
             env=os.environ | {"LC_ALL": "C"},
@@ -110,7 +110,7 @@ class PostgresTools:
 
 
 class _Reason:
-    """Why a tool failed: its first error with the detail, otherwise its last line."""
+    """A tool's first error with the detail, otherwise its last line."""
 
     def __init__(self) -> None:
         self._last = "（出力なし）"
@@ -134,7 +134,7 @@ class _Reason:
 def _started(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The running tool in its own process group, and its output. When the block has ended, no process of the group runs any more."""
+    """The running tool in its own process group, and its output. After the block, no process of the group runs."""
     output, writer = _narrow_pipe()
     try:
         process = subprocess.Popen(
@@ -156,7 +156,7 @@ def _started(
         )
         yield process, output
     finally:
-        # Close this first, because a tool that still writes would wait for a reader.
+        # First, because a tool that still writes would wait for a reader.
         os.close(output)
         _end(process)
         if watch:
@@ -164,7 +164,7 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the remaining processes of the group. SIGTERM comes first: pg_dump then also cancels its statements on the server."""
+    """End the group's remaining processes. SIGTERM first, so that pg_dump also cancels its statements on the server."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -176,7 +176,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _narrow_pipe() -> tuple[int, int]:
-    """A pipe that holds only one write if the system supports that, so that a tool waits for its reader."""
+    """A pipe that holds one write, if the system supports that, so that a tool waits for its reader."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox without packet pipes
             reader, writer = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
@@ -186,7 +186,7 @@ def _narrow_pipe() -> tuple[int, int]:
 
 
 def _lines(process: subprocess.Popen[bytes], output: int) -> Iterator[str | None]:
-    """The lines of the output until its end, or until the process has ended and writes no more. None for a second without a line."""
+    """The lines of the output until its end, or until the process has ended. None for a second without a line."""
     rest = b""
     while True:
         if not select.select([output], [], [], _TICK_SECONDS)[0]:
@@ -202,7 +202,7 @@ def _lines(process: subprocess.Popen[bytes], output: int) -> Iterator[str | None
             yield line.decode(errors="replace")
     if rest:
         yield rest.decode(errors="replace")
-    # The process may still run after its output has ended.
+    # The process may outlive its output.
     while process.poll() is None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_TICK_SECONDS)

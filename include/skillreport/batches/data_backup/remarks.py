@@ -1,4 +1,4 @@
-"""What the result of a backup's run says about its dump."""
+"""Notes about the dump for the result of a backup's run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NAMED_TABLES = 5
 
 
 def dump_remark(server: DatabaseServer, unverified: Sequence[str]) -> RunRemark:
-    """Names the tables whose contents nobody has recorded, and databases that killed runs have left. Counts the large objects that the
-    login cannot read, so that the dump has none.
+    """The tables with unrecorded contents, databases of killed runs, and the number of large objects that the login cannot read, because of
+    which the dump contains none.
     """
     details: dict[str, Any] = {"unverified": len(unverified)}
     problem = None
@@ -38,7 +38,7 @@ def dump_remark(server: DatabaseServer, unverified: Sequence[str]) -> RunRemark:
 
 
 def left_sentence(databases: Sequence[str]) -> str:
-    """For operators: incomplete databases that other runs have created. A database of a run that is active is among them, too."""
+    """A sentence for operators about incomplete databases of other runs, including active runs."""
     return (
         f"完成していないデータベースがあります: {'、'.join(databases)}。名前の終わりが実行IDです。"
         "その実行が終わっていれば、管理者が DROP DATABASE で消してください"
@@ -46,7 +46,7 @@ def left_sentence(databases: Sequence[str]) -> str:
 
 
 def left_out_remark(manifest: Manifest) -> RunRemark:
-    """Names the objects that a login that is no superuser did not restore. The backup has them."""
+    """The objects that only a superuser can restore, so the login did not. The backup contains them."""
     about = manifest.about.get("superuser_only", {})
     if about.get("objects"):
         log.warning("Not restored, because only a superuser can create them: %s", "、".join(about["names"]))

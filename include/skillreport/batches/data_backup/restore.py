@@ -1,4 +1,4 @@
-"""Restores the whole database into a new database, or one tenant into a separate schema or over the live rows."""
+"""Restores the entire database into a new one, or one tenant into a separate schema or over the live rows."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class TenantRestore:
-    """The result of a tenant's restore: the schema with the rows, their comparison with the live rows before a merge, and what was merged.
+    """The result of a tenant's restore: the schema, the comparison with the live rows before a merge, and the merged tables.
 
-    ``kept``: the restore was not a dry run.
+    ``kept``: it was no dry run.
     """
 
     schema: str
@@ -61,12 +61,12 @@ class TenantRestore:
 
     @property
     def merged_rows(self) -> int:
-        """The number of rows that a merge has written."""
+        """The number of rows that a merge wrote."""
         return sum(each.updated + each.inserted for each in self.merged or ())
 
     @property
     def differing(self) -> dict[str, int]:
-        """How many rows of all tables differ, in the numbers of ``Conflict``."""
+        """The differing rows of all tables, in the numbers of ``Conflict``."""
         return {
             name: sum(getattr(conflict, name) for conflict in self.conflicts)
             for name in ("changed", "missing", "new")
@@ -78,7 +78,7 @@ class TenantRestore:
         return [restored, *(self.notes() if self.conflicts else ["現在の行との違いはありません。"])]
 
     def notes(self) -> list[str]:
-        """What differs from the live rows, or what a merge has done about it, in total and in each table."""
+        """The differences from the live rows, or the results of a merge, in total and per table."""
         if self.merged is None:
             changed, missing, new = self.differing.values()
             total = (
@@ -104,13 +104,13 @@ def restore_database(
     with_owners: bool = True,
     owner: str = "",
 ) -> Manifest:
-    """Restore a whole dump into a new database and compare the tables of its manifest with the snapshot. Returns the manifest.
+    """Restore an entire dump into a new database and compare the manifest's tables with the snapshot. Returns the manifest.
 
-    The rows of these tables are counted. If the manifest has a hash of a table, its content is compared too. The manifest lacks the tables
-    that ``contents_until_awaited`` has not recorded.
+    Compares the number of rows and, if the manifest contains a hash, the content. The manifest lacks the tables that
+    ``contents_until_awaited`` did not record.
 
-    ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``.
-    ``owner``: see ``spool_folder``. If the database cannot be completed, it is dropped.
+    ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``. ``owner``: see
+    ``spool_folder``. An incomplete database is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
@@ -148,10 +148,10 @@ def restore_as_new(
     owner: str,
     complete: Callable[[int], None] = lambda _: None,
 ) -> tuple[str, ...]:
-    """Restore a whole dump under a name of the run ``owner``, and rename it when it is compared and complete.
+    """Restore an entire dump under a name of the run ``owner``, and rename it when it is compared and complete.
 
-    Returns sentences for operators. What an earlier attempt of the run has left is deleted. ``complete`` is called just before the new
-    name, with the number (oid) of the database. ``keys``: of the register of deleted tenants. Errors as ``restore_database``.
+    Returns sentences for operators. Deletes the database of an earlier attempt. Calls ``complete`` with the database's oid just before the
+    renaming. ``keys``: of the register of deleted tenants. Errors as ``restore_database``.
     """
     server.refuse_existing(database)
     temporary = server.run_database(owner)
@@ -184,12 +184,12 @@ def restore_as_new(
 
 
 def number_of(connection: psycopg.Connection, database: str) -> int | None:
-    """The number (oid) of a database, which a new name does not change; None if it does not exist."""
+    """The oid of a database, which does not change with the name; None if it does not exist."""
     return next(iter(_SQL.column(connection, "database_number", database=database)), None)
 
 
 def entry_of(manifest: Manifest, path: str) -> str:
-    """The SHA-256 of another manifest, as the backup's manifest lists it. :raises BackupDamagedError: it is not listed."""
+    """The SHA-256 of another manifest in the backup's manifest. :raises BackupDamagedError: it is not listed."""
     for file in manifest.files:
         if file.path == path:
             return file.sha256
@@ -208,10 +208,10 @@ def restore_one_tenant(
     merged: bool = False,
     kept: bool = True,
 ) -> TenantRestore:
-    """Restore a tenant into its own schema and compare it with the live rows; ``merged`` also overwrites the live rows.
+    """Restore a tenant into its own schema and compare it with the live rows. ``merged`` also overwrites the live rows.
 
-    Everything happens in one transaction. If ``kept`` is false, it rolls back and only the report remains (a dry run).
-    ``keys``: of the register of deleted tenants.
+    Uses one transaction. If ``kept`` is false (a dry run), it rolls back and only the report remains. ``keys``: of the register of deleted
+    tenants.
     :raises BackupError: the tenant is or was deleted; see ``hold_off_deletion``.
     """
     with connection.transaction() as transaction:

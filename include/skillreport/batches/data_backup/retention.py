@@ -14,10 +14,9 @@ ALWAYS_KEPT = 3
 
 @dataclass(frozen=True, order=True)
 class VerifiedBackup:
-    """A backup that was restored and compared; ``taken_on`` is its business date (Asia/Tokyo). ``adopted``: known from the store alone.
+    """A backup that was restored and compared. ``taken_on`` is its business date (Asia/Tokyo). ``adopted``: known only from the store.
 
-    The business date can be earlier than that of an older backup: a later run for a missed day contains the database at the time of the
-    run.
+    An older backup may have a later business date, because a later run for a missed day contains the database at the time of the run.
     """
 
     taken_on: date
@@ -29,7 +28,7 @@ class VerifiedBackup:
 def backups_to_keep(backups: Sequence[VerifiedBackup], settings: RetentionSettings) -> set[str]:
     """The ids of the backups to keep. Periods without a backup do not count, so an outage deletes no old backup.
 
-    Adopted backups can go, but take nobody's place: the others are kept as if there were none.
+    Adopted backups can be deleted, but displace no others.
     """
     own = [backup for backup in backups if not backup.adopted]
     return _kept(own, settings) | _kept(backups, settings)

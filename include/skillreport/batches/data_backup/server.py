@@ -41,34 +41,34 @@ _SQL = Statements(Path(__file__).parent)
 
 CONNECTION = "skill_batch_backup_db"
 
-# Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
+# Databases for verifying backups; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"
-# Databases that are not complete; see DatabaseServer.run_database.
+# Incomplete databases; see DatabaseServer.run_database.
 _RUN_PREFIX = "batch_incomplete_"
 _LONGEST_NAME = 63
 
 # pg_dump announces finished files only if it has workers.
 _LEAST_PROCESSES = 2
-# Each process writes the name of the program first and then the message, so another process may write in between.
+# Each process writes the program's name before the message, so another process may write in between.
 _FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
 
-# How long pg_dump waits for a lock at its beginning. Its other processes do not wait at all.
+# The time that pg_dump waits for a lock at its start. Its other processes do not wait at all.
 _LOCK_WAIT_MILLISECONDS = 2_000
-# What pg_dump itself says about a table that somebody waits to alter: its processes do not wait for the lock, and at its beginning it waits
-# a short time. The server's words depend on its language.
+# pg_dump's own words about a table that another session waits to alter: at its start, and in its processes. The server's words depend on
+# its language.
 _AWAITED = re.compile("could not obtain lock on relation|Query was: LOCK TABLE")
-# The words of the C library for pg_dump, which runs with LC_ALL=C.
+# The C library's words for pg_dump with LC_ALL=C.
 _DISK_FULL = "No space left on device"
 
-# pg_restore about a table of contents that a newer pg_dump has written.
+# pg_restore's words about a newer pg_dump's table of contents.
 _NEWER_FORMAT = "unsupported version ("
-# The server of the dump, in the comments of pg_restore --list.
+# The dump's server version, in the comments of pg_restore --list.
 _SOURCE = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the database. ``has_tenant``: its rows have a tenant_id. ``has_children``: other tables inherit from it."""
+    """A table. ``has_tenant``: it has a column tenant_id. ``has_children``: other tables inherit from it."""
 
     schema: str
     name: str
@@ -82,7 +82,7 @@ class Table:
 
 
 class DatabaseServer:
-    """``dsn`` is the database to back up, with a login that sees all rows; ``bin_dir``: see ``find_programs``."""
+    """The server of a database. ``dsn`` has a login that sees all rows. ``bin_dir``: see ``find_programs``."""
 
     def __init__(self, dsn: str, bin_dir: str = "") -> None:
         self._dsn = dsn
@@ -92,9 +92,9 @@ class DatabaseServer:
         return "DatabaseServer()"  # the connection string contains a password
 
     def connect(self, database: str | None = None) -> psycopg.Connection:
-        """In autocommit mode, with a fixed output format of values.
+        """Connect in autocommit mode, with a fixed output format of values.
 
-        Limits for the application's sessions do not apply: a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
+        Limits for the application's sessions do not apply, because a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
         :raises DatabaseUnavailableError: the server does not answer.
         """
         try:
@@ -126,7 +126,7 @@ class DatabaseServer:
 
     @property
     def scratch_prefix(self) -> str:
-        """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
+        """The prefix of this database's scratch databases. Other installations on the server have other prefixes."""
         return f"{_SCRATCH_PREFIX}{self._own_hash}_"
 
     @property
@@ -135,16 +135,16 @@ class DatabaseServer:
         return hashlib.sha256(name.encode()).hexdigest()[:8]
 
     def scratch_database(self, backup_id: str) -> str:
-        """The database into which this backup is restored to verify it; a database with this name may be dropped."""
+        """The database for verifying this backup. A database with this name may be dropped."""
         return f"{self.scratch_prefix}{backup_id.lower()}"
 
     @property
     def run_prefix(self) -> str:
-        """The prefix of the databases that a restore or a proof creates for its run and renames or drops at its end."""
+        """The prefix of databases that a restore or a proof creates for its run, and renames or drops at its end."""
         return f"{_RUN_PREFIX}{self._own_hash}_"
 
     def run_database(self, owner: str) -> str:
-        """The database of this owner, a run or its work on one tenant, which may be dropped: one attempt is active at a time."""
+        """The database of a run, or of its work on one tenant. It may be dropped, because only one attempt is active at a time."""
         return f"{self.run_prefix}{owner.lower()}"[:_LONGEST_NAME]
 
     def check(self) -> None:
@@ -167,10 +167,10 @@ class DatabaseServer:
         _refuse(findings)
 
     def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
-        """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
+        """``pg_dump -Fd`` of the entire database in the exported snapshot, uncompressed, with at least two processes.
 
-        Yields the file of each table when it is complete, and None at intervals. pg_dump begins no other table before the caller takes the
-        next value. Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
+        Yields the file of each complete table, and None at intervals. pg_dump begins no other table before the caller takes the next value.
+        Close the generator to end pg_dump. :raises BackupError: pg_dump fails.
         """
         options = [
             "--format=directory",
@@ -182,7 +182,7 @@ class DatabaseServer:
             f"--file={folder}",
         ]
         if self.unreadable_large_objects():
-            # This name of the option is known to all versions.
+            # All versions know this name of the option.
             options.append("--no-blobs")
         try:
             with closing(self._tools.lines("pg_dump", options)) as lines:
@@ -203,9 +203,9 @@ class DatabaseServer:
             ) from None
 
     def _has_changed_since(self, snapshot: str) -> bool:
-        """Whether tables, views, functions or types differ from those of the exported snapshot, for example because of a migration.
+        """True if tables, views, functions or types differ from the exported snapshot, for example because of a migration.
 
-        False if the snapshot is gone: pg_dump's own reason counts.
+        False if the snapshot is gone, because then pg_dump's own reason counts.
         """
         try:
             with self.connect() as connection:
@@ -218,9 +218,8 @@ class DatabaseServer:
             return False
 
     def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
-        """Create an empty database, with the encoding of ``properties``, and with their locale if the server has it.
-
-        :raises BackupError: it exists.
+        """Create an empty database, with the encoding of ``properties``, and their locale if the server has it. :raises BackupError: it
+        exists.
         """
         with self.connect() as connection, refused_if_it_exists(database):
             create_database(connection, database, properties or {})
@@ -232,7 +231,7 @@ class DatabaseServer:
             connection.execute(rename.format(sql.Identifier(database), sql.Identifier(name)))
 
     def refuse_existing(self, database: str) -> None:
-        """:raises BackupError: there is a database with this name."""
+        """Check the name. :raises BackupError: there is a database with this name."""
         with refused_if_it_exists(database):
             if database in self.databases(database):
                 raise psycopg.errors.DuplicateDatabase
@@ -240,7 +239,7 @@ class DatabaseServer:
     def copy_structure(self, folder: Path, database: str) -> None:
         """Create a database with all tables of this one, without rows, keys and indexes. ``folder`` must not exist.
 
-        :raises BackupError: the database exists, or a tool fails; then the database does not exist.
+        :raises BackupError: the database exists, or a tool fails; then there is no database.
         """
         options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
         self._tools.run("pg_dump", [*options, f"--file={folder}"])
@@ -254,7 +253,7 @@ class DatabaseServer:
 
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
-        """Drop the database if the block fails. Enter it only after ``create_database``, so that it never drops another run's database."""
+        """Drop the database if the block fails. Enter it only after ``create_database``, so that it drops no other run's database."""
         try:
             yield
         except BaseException:
@@ -262,14 +261,14 @@ class DatabaseServer:
             raise
 
     def entries(self, folder: Path, section: str = "") -> list[ArchiveEntry]:
-        """The entries of a section of a dump, or of all sections with their dependencies; only the table of contents needs to be local.
+        """The entries of a dump's section, or of all sections with their dependencies. Only the table of contents needs to be local.
 
-        :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
+        :raises BackupError: this server's programs cannot read the dump, because it is of a newer version.
         """
         return parse_entries(self._listing(folder, f"--section={section}" if section else "--verbose"))
 
     def entries_of_superuser(self, folder: Path) -> list[ArchiveEntry]:
-        """The entries of a dump of this database that only a superuser can restore, with those that depend on them."""
+        """The entries of this database's dump that only a superuser can restore, with dependent ones."""
         with self.connect() as connection:
             return entries_of_superuser(self.entries(folder), superuser_objects(connection))
 
@@ -294,11 +293,10 @@ class DatabaseServer:
         entries: Iterable[int] | None = None,
         with_owners: bool,
     ) -> None:
-        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only the entries of it with these numbers.
+        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only its entries with these numbers.
 
-        Tables come into the default tablespace of the database.
-
-        ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the restore fails.
+        Tables go to the database's default tablespace. ``with_owners`` needs the roles and a superuser. :raises BackupError: the restore
+        fails.
         """
         options = ["--exit-on-error", "--no-tablespaces", f"--section={section}", f"--jobs={jobs}"]
         if not with_owners:
@@ -337,12 +335,12 @@ class DatabaseServer:
             )
 
     def is_superuser(self) -> bool:
-        """Whether the login can restore owners and privileges."""
+        """True if the login can restore owners and privileges."""
         with self.connect() as connection:
             return is_superuser(connection)
 
     def unreadable_large_objects(self) -> int:
-        """The number of large objects that the login cannot read. If there is one, a dump has no large object."""
+        """The number of large objects that the login cannot read. If there is one, a dump contains no large objects."""
         with self.connect() as connection:
             return unreadable_large_objects(connection)
 
@@ -358,12 +356,12 @@ class DatabaseServer:
             try:
                 connection.execute(drop + sql.SQL(" WITH (FORCE)"))
             except psycopg.errors.InsufficientPrivilege:
-                # FORCE fails if autovacuum works there and the login is no superuser. Without it, PostgreSQL ends autovacuum first.
+                # FORCE fails during autovacuum if the login is no superuser. Without it, PostgreSQL ends autovacuum first.
                 connection.execute(drop)
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
-    """:raises SettingsError: a finding is an error."""
+    """Check the findings. :raises SettingsError: a finding is an error."""
     for finding in findings:
         if finding.severity is FindingSeverity.ERROR:
             raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
@@ -375,7 +373,7 @@ def dump_processes(jobs: int) -> int:
 
 
 def table_sizes(connection: psycopg.Connection) -> list[TableSize]:
-    """The sizes of the tables, the largest first, without tables that are dropped meanwhile."""
+    """The sizes of the tables, largest first, without concurrently dropped ones."""
     return [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
 
 
@@ -399,7 +397,7 @@ def table_contents(
 ) -> list[TableContent]:
     """The number of rows and the content hash of each table, or of the rows ``content`` that match the table's condition.
 
-    Tables that are not in ``hashed`` (by schema and name) have no hash, only the number of rows. None: all tables have a hash.
+    Only tables in ``hashed`` (by schema and name) have a hash; None: all tables.
     """
     if not tables:
         return []
@@ -412,7 +410,7 @@ def table_contents(
 def stream_contents(
     connection: psycopg.Connection, tables: Sequence[Table], *, hashed: Collection[tuple[str, str]]
 ) -> Iterator[TableContent]:
-    """As ``table_contents``, in any order. If the statement is cancelled, the tables before are yielded first."""
+    """As ``table_contents``, in any order. Before a cancellation, yields the finished tables."""
     if tables:
         for row in connection.cursor().stream(_contents_query(tables, (), hashed)):
             yield TableContent(*row)
@@ -423,7 +421,7 @@ def _contents_query(
     conditions: Sequence[sql.Composable],
     hashed: Collection[tuple[str, str]] | None,
 ) -> sql.Composed:
-    """One statement for all tables, because a round trip per table takes longer than the counting."""
+    """One statement for all tables, because round trips per table take longer than counting."""
     content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
     parts = [
         sql.SQL(

@@ -7,12 +7,12 @@ from typing import Annotated
 from include.skillreport.core.setting_types import Days, Flag, Range, Share
 from include.skillreport.core.settings import Part, Section
 
-# The most processes of pg_dump and pg_restore.
+# The maximum number of processes of pg_dump and pg_restore.
 MOST_JOBS = 32
 
 
 class RetentionSettings(Part):
-    """How many backups BATCH-001 keeps: the last backup of each of the newest days, ISO weeks and months with a backup."""
+    """The backups that BATCH-001 keeps: the last one of each of the newest days, ISO weeks and months with a backup."""
 
     daily: Days
     weekly: Annotated[int, Range(0, 5_300)]
@@ -20,7 +20,7 @@ class RetentionSettings(Part):
 
 
 class BackupSettings(Section):
-    """How BATCH-001 creates and keeps backups; the same for all tenants."""
+    """The settings of BATCH-001; the same for all tenants."""
 
     key = "backup"
 

@@ -22,7 +22,7 @@ _SQL = Statements(Path(__file__).parent)
 
 log = logging.getLogger(__name__)
 
-# If a table was created or dropped, the next attempt begins at once. If a table is locked, it begins after the lock timeout.
+# The next attempt begins at once if a table was created or dropped, and after the lock timeout if a table is locked.
 LOCK_ATTEMPTS = 20
 
 _TICK_SECONDS = 1.0
@@ -38,10 +38,10 @@ _MOVED = (
 
 @contextmanager
 def exported_snapshot(connection: psycopg.Connection, attempts: int = LOCK_ATTEMPTS) -> Iterator[str]:
-    """An exported snapshot that other connections can use until the block ends; this connection uses it too.
+    """An exported snapshot that this and other connections can use until the block ends.
 
-    All tables of the snapshot are locked (ACCESS SHARE), so that nobody alters or drops them before the block ends. ``connection`` is in
-    autocommit mode. :raises SchemaChangingError: after ``attempts`` attempts, somebody else still holds a lock or creates tables.
+    Locks all its tables (ACCESS SHARE), so that nobody alters or drops them before the block ends. ``connection`` is in autocommit mode.
+    :raises SchemaChangingError: after ``attempts`` attempts, other sessions still hold a lock or create tables.
     """
     for _ in range(attempts):
         snapshot = _take(connection)
@@ -62,7 +62,7 @@ def exported_snapshot(connection: psycopg.Connection, attempts: int = LOCK_ATTEM
 
 
 def _take(connection: psycopg.Connection) -> str | None:
-    """Lock all tables, then take the snapshot. None: a table is locked, or has appeared or vanished; then nothing is locked."""
+    """Lock all tables, then take the snapshot. None, without locks: a table is locked, or has appeared or vanished."""
     locked = _SQL.execute(connection, "lockable_tables").fetchall()
     _SQL.execute(connection, "begin_snapshot")
     try:
@@ -90,8 +90,8 @@ def contents_until_awaited(
 ) -> list[TableContent]:
     """The contents of the tables, as ``table_contents``, from the connection of ``exported_snapshot``.
 
-    Stops if another session waits longer than ``patience`` for a lock of this transaction; then the contents of some tables are missing,
-    and the transaction can only be rolled back. ``connect`` opens a connection that looks for such sessions.
+    Stops if another session waits longer than ``patience`` for a lock of this transaction. Then some contents are missing, and the
+    transaction can only be rolled back. ``connect`` opens a connection that watches for such sessions.
     """
     found: list[TableContent] = []
     with _giving_way(connection, connect, patience) as gives_way:
@@ -109,7 +109,7 @@ def contents_until_awaited(
 def _giving_way(
     connection: psycopg.Connection, connect: Callable[[], psycopg.Connection], patience: timedelta
 ) -> Iterator[threading.Event]:
-    """Cancel the statement of ``connection`` if a session waits too long for its locks. The event is set then."""
+    """Cancel the statement of ``connection``, and set the event, if a session waits too long for its locks."""
     ends, gives_way = threading.Event(), threading.Event()
     pid = connection.info.backend_pid
 

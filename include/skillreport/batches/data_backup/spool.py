@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# This many bytes may wait for the store, or for pg_restore, before more are fetched or dumped.
+# The maximum bytes that wait for the store or for pg_restore before more are fetched or dumped.
 WAITING_BYTES = 256 << 20
 
 _PREFIX = "batch-backup-"
@@ -29,18 +29,18 @@ class TableSize:
 
 @dataclass(frozen=True)
 class DatabaseSize:
-    """The size of a database on the server, in bytes; ``tables`` with the largest first."""
+    """The size of a database on the server, in bytes; ``tables`` largest first."""
 
     tables: Sequence[TableSize]
     large_object_bytes: int
     database_bytes: int
 
     def spool_bytes(self, processes: int) -> int:
-        """The maximum local bytes that a dump with so many processes needs.
+        """The maximum local bytes that a dump with this many processes needs.
 
-        Each process writes a table, and finished files wait, as many as ``WAITING_BYTES`` allows. Large objects remain until the end. A
-        file that is uploaded or downloaded also has a compressed copy; text compresses to less than half. A restore does not need more.
-        This is an estimate: in a dump, binary columns have twice their bytes, and long texts, which the server compresses, several times.
+        Each process writes a table, and finished files wait within ``WAITING_BYTES``. Large objects remain until the end. A file that is
+        uploaded or downloaded also has a compressed copy; text compresses to less than half. A restore does not need more. This is an
+        estimate: in a dump, binary columns take twice their bytes, and long texts, which the server compresses, several times.
         """
         whole = sum(table.bytes for table in self.tables)
         written = sum(table.bytes for table in self.tables[:processes])
@@ -48,10 +48,9 @@ class DatabaseSize:
 
 
 def spool_folder(owner: str = "") -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder. Leftovers of killed processes are deleted first: folders of the same ``owner``, and all folders in which no file
-    was added or deleted for a day.
+    """A temporary folder. First deletes leftovers of killed processes: folders of the same ``owner``, and all folders unchanged for a day.
 
-    ``owner`` names a step of a run, of which only one attempt is active at a time.
+    ``owner`` is a step of a run, of which only one attempt is active at a time.
     """
     prefix = f"{_PREFIX}{owner}-" if owner else _PREFIX
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
@@ -65,5 +64,5 @@ def spool_folder(owner: str = "") -> tempfile.TemporaryDirectory[str]:
 
 
 def _last_change(folder: Path) -> float:
-    """When a file was last added to the folder or to a folder in it, or deleted (seconds since the epoch)."""
+    """The time of the last change of a file in the folder or of a folder in it (seconds since the epoch)."""
     return max(path.lstat().st_mtime for path in (folder, *folder.glob("*")))

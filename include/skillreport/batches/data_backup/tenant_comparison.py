@@ -29,7 +29,7 @@ _LISTED_KEYS = 5
 # Of the batches' own tables (``MERGED_SCHEMA``).
 NEVER_MERGED = "バッチの記録のため、反映の対象外です"
 
-# The host's tables whose rows are written once, with the column of the time (UTC, without zone).
+# The host's tables whose rows are written once, with the time's column (UTC, without zone).
 _LOG_TIMES = {"SYS_SystemLog": "created_at", "HIS_AuditLog": "created_at"}
 
 # A row's time may be this much earlier than the end of its transaction.
@@ -38,10 +38,10 @@ _LONGEST_TRANSACTION = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Conflict:
-    """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new, with some of their keys.
+    """The comparison of a table's restored rows with the live rows: changed, missing and new rows, with some of their keys.
 
-    ``columns`` are the names of the columns that differ in any row; their values are in no report. ``added`` are columns that were added
-    since the backup. They are neither compared nor changed.
+    ``columns`` are the names of differing columns; no report contains their values. ``added`` are columns added since the backup, which are
+    neither compared nor changed.
     """
 
     schema: str
@@ -69,7 +69,7 @@ class Conflict:
         return text if self.schema == MERGED_SCHEMA else f"{text}。{NEVER_MERGED}"
 
     def merged_sentence(self, merged: MergedTable | None, *, kept: bool) -> str:
-        """What the merge has written into the table, and what it has left alone and why. ``kept`` is false: what it would write."""
+        """The merge's changes of the table, and the untouched rows with the reason. ``kept`` is false: the changes that it would make."""
         name = f"{self.schema}.{self.name}"
         if self.schema != MERGED_SCHEMA:
             counts = f"異なる {self.changed} 行、現在ない {self.missing} 行、取得後に増えた {self.new} 行"
@@ -84,8 +84,7 @@ class Conflict:
         return text
 
 
-# The restored rows joined with the live rows by key, and the tenant's live rows without restored rows. The first part finds live rows by
-# the primary key, the second part by the conditions of `is_own` and `is_since`.
+# The restored rows joined with the live rows by primary key, and the tenant's live rows without restored rows, by `is_own` and `is_since`.
 _COMPARISON = sql.SQL(
     """
     WITH pair AS MATERIALIZED (
@@ -130,8 +129,8 @@ def compare(
 ) -> list[Conflict]:
     """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows.
 
-    ``tables`` come from ``find_owners``. For the application's logs, rows count as new only if they were written after ``snapshot_at``
-    (aware). An index on the time finds them, and no other rows of the log are read.
+    ``tables`` come from ``find_owners``. In the application's logs, only rows written after ``snapshot_at`` (aware) count as new, so that
+    an index on the time finds them and no other rows are read.
     """
     tenant_id = str(manifest.about["tenant_id"])
     restored = {(each.schema, each.name) for each in manifest.tables}
@@ -189,7 +188,7 @@ def _compare_table(
 
 
 def _is_since(table: Table, snapshot_at: datetime) -> sql.Composable:
-    """The condition that the row ``live`` of a log may have been written after the snapshot; true for every other table."""
+    """The condition that the row ``live`` of a log may be from after the snapshot; true for other tables."""
     column = _LOG_TIMES.get(table.name) if table.schema == HOST_SCHEMA else None
     if column is None:
         return sql.SQL("true")

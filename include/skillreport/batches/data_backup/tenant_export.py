@@ -35,7 +35,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import HOST_SCHEMA
 
-# A merge may write only the host application's rows. The batches' own rows (invoices, the outbox) must not return to an earlier state.
+# A merge writes only the host application's rows. The batches' rows (invoices, the outbox) must not return to an earlier state.
 MERGED_SCHEMA = HOST_SCHEMA
 
 _SQL = Statements(Path(__file__).parent)
@@ -57,10 +57,9 @@ def restored_schema(tenant_id: str) -> str:
 def export_tenant(
     snapshot: psycopg.Connection, tables: Sequence[OwnedTable], packer: Packer, tenant_id: str
 ) -> StoredFile:
-    """Write a compressed CSV for each table with rows of the tenant, then the manifest; returns the manifest's entry.
+    """Write a compressed CSV for each table with rows of the tenant, then the manifest. Returns the manifest's entry.
 
-    ``snapshot`` is connected to the restored database, which does not change and has the keys of ``index_owners``. ``tables`` are its
-    ``owned_tables``.
+    ``snapshot`` is connected to the restored database, prepared by ``index_owners``. ``tables`` are its ``owned_tables``.
     """
     files, contents = [], []
     for owned, content in tenant_contents(snapshot, tables, tenant_id):
@@ -79,15 +78,15 @@ def export_tenant(
 def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Manifest) -> str:
     """Restore a tenant's rows into a separate schema, in the open transaction. Returns the schema's name.
 
-    A table has the columns of the export with the types of the live table, so that both can be compared.
-    :raises BackupDamagedError: a file differs from the manifest, or its rows differ from the snapshot.
-    :raises BackupError: the columns of the live database have changed.
+    A table has the export's columns with the live table's types, so that both can be compared.
+    :raises BackupDamagedError: a file differs from the manifest, or contains other tenants' rows.
+    :raises BackupError: the live database lacks a table or column.
     """
     tenant_id = str(manifest.about["tenant_id"])
     schema = restored_schema(tenant_id)
     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-    # The rows of the other tables may name any tenant.
+    # Rows of other tables may contain any tenant.
     by_column = {
         (owned.table.schema, owned.table.name)
         for owned in owned_tables(connection)
@@ -102,7 +101,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             columns = next(csv.reader([header.decode().rstrip("\n")]))
             _require_columns(live.get((content.schema, content.name), ()), content, columns)
             connection.execute(
-                # A generated column becomes an ordinary column here, with the value of the snapshot.
+                # A generated column becomes an ordinary one, with the snapshot's value.
                 sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
                     target, _names(columns), sql.Identifier(content.schema, content.name)
                 )
@@ -112,7 +111,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             with cursor.copy(copy_in) as copy:
                 shutil.copyfileobj(reader, copy, _BLOCK_BYTES)
         table = Table(schema, restored_name(content.schema, content.name), has_tenant=True)
-        # The comparison and the merge look up single live rows; without statistics PostgreSQL would read the whole live table.
+        # The comparison and the merge look up single live rows. Without statistics PostgreSQL would read the entire live table.
         connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
         if cursor.rowcount != content.rows:
             raise BackupDamagedError(
@@ -130,9 +129,9 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
 
 
 def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manifest) -> None:
-    """Compare restored tables with the manifest by hash. Call it right after a backup, while the tables have the same columns.
+    """Compare restored tables with the manifest by hash. Call it right after a backup, while the columns are the same.
 
-    :raises BackupDamagedError: names the tables that differ.
+    :raises BackupDamagedError: with the tables that differ.
     """
     tables = [
         Table(schema, restored_name(each.schema, each.name), has_tenant=True) for each in manifest.tables
@@ -150,7 +149,7 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
 
 @dataclass(frozen=True)
 class MergedTable:
-    """How many rows of a host's table a merge has overwritten and inserted."""
+    """The numbers of rows of a host's table that a merge overwrote and inserted."""
 
     name: str
     updated: int
@@ -160,11 +159,10 @@ class MergedTable:
 def merge(
     connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
 ) -> list[MergedTable]:
-    """Replace live rows of the host's tables with the restored rows, in the open transaction. Returns what was written into each table.
+    """Replace live rows of the host's tables with the restored rows, in the open transaction. Returns the written rows per table.
 
-    Rows that are newer than the backup stay. Columns that are newer than the backup keep their values. In rows that are inserted again,
-    they get their defaults.
-    :raises BackupError: a restored key now belongs to another tenant, or a constraint fails; it names the table.
+    Rows newer than the backup stay. Columns newer than the backup keep their values, or get their defaults in reinserted rows.
+    :raises BackupError: a restored key belongs to another tenant, or a constraint fails; with the table.
     """
     tenant_id = str(manifest.about["tenant_id"])
     by_name = {owned.table.name: owned for owned in tables if owned.table.schema == MERGED_SCHEMA}
@@ -185,7 +183,7 @@ def _merge_table(
         "live": table.identifier,
         "source": sql.Identifier(schema, name),
         "same_key": same_key(key),
-        # A row without a tenant may be overwritten: its deleted employee may be restored in the same merge.
+        # A row without a tenant may be overwritten, because the same merge may restore its employee.
         "is_taken": sql.SQL("{} <> {}").format(owned.owner("live"), sql.Literal(tenant_id)),
         "key": row_of("restored", key),
         "names": _names(columns),
@@ -205,7 +203,7 @@ def _merge_table(
         raise BackupError(
             f"{MERGED_SCHEMA}.{name} のキー {taken[0]} は今ほかのテナントのものです。何も反映していません。"
         )
-    # Not an upsert: it requires a value for each NOT NULL column without a default, even in rows that exist.
+    # No upsert, because it requires a value for each NOT NULL column without a default, even in existing rows.
     update = sql.SQL(
         "UPDATE {live} AS live SET {changes} FROM {source} AS restored "
         "WHERE {same_key} AND ({of_live})::text IS DISTINCT FROM ({of_restored})::text"
@@ -226,14 +224,14 @@ def _merge_table(
 
 
 def restored_name(schema: str, name: str) -> str:
-    """The restored table's name: the host's tables keep their names; tables of another schema get a prefix."""
+    """The restored table's name: the host's tables keep their names; others get their schema as a prefix."""
     return name if schema == MERGED_SCHEMA else f"{schema}.{name}"
 
 
 def columns_of(
     connection: psycopg.Connection, schema: str, name: str, *, are_written: bool = False
 ) -> list[str]:
-    """The table's columns, or with ``are_written`` only the columns that an INSERT can set (no generated columns).
+    """The table's columns, with ``are_written`` without generated columns, which an INSERT cannot set.
 
     Empty if there is no such table.
     """
@@ -264,7 +262,7 @@ def _require_columns(live: Sequence[str], table: TableContent, columns: Sequence
 
 
 def primary_key(connection: psycopg.Connection, table: Table, restored: Sequence[str]) -> list[str]:
-    """The live table's primary key; the restored columns must include it."""
+    """The live table's primary key. :raises BackupError: there is none, or the restored columns do not include it."""
     rows = connection.execute(
         """
         SELECT attname FROM pg_index

@@ -39,12 +39,12 @@ from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
-# The number of directories that are read concurrently: most of the time is spent waiting for the services.
+# The number of concurrently read directories. Reading is mostly waiting for the services.
 _CONCURRENT_DIRECTORIES = 10
 
-# Entries of a plan in the task's log; batch.sync_plan has all entries.
+# The maximum number of a plan's entries in the task's log; batch.sync_plan contains all.
 _SHOWN_ENTRIES = 1_000
-# The number of problems in the outcome that people must solve.
+# The maximum number of problems in the outcome.
 _SHOWN_PROBLEMS = 30
 
 
@@ -85,7 +85,7 @@ class ExternalSyncBatch(TenantBatch):
         return {tenant_id: sorted(providers) for tenant_id, providers in used.items()}
 
     def fetch(self, work: Work) -> Mapping[str, Exception]:
-        """Read each tenant's whole directory and save its plan. A tenant with an incomplete listing fails, and nothing changes."""
+        """Read each tenant's entire directory and save its plan. A tenant with an incomplete listing fails, and nothing changes."""
         if not work.run.part:
             return {}
         configs = self._load_configs(work.connection, work.run, work.tenant_ids)
@@ -93,11 +93,11 @@ class ExternalSyncBatch(TenantBatch):
         return asyncio.run(self._read_all(work.connection, work.run, configs, work.services))
 
     def process(self, work: Work) -> list[UnitResult | UnitFailure]:
-        """Apply each tenant's plan, if the data that it was made from has not changed."""
+        """Apply each tenant's plan if its input data has not changed."""
         return [self._apply(work.connection, work.run, tenant_id) for tenant_id in work.tenant_ids]
 
     def digest(self, work: Work) -> Digest:
-        """The directories whose plan was not applied, and what to do about each."""
+        """The directories whose plan is held, with the reason and the action."""
         rows = _SQL.execute(work.connection, "held_plans", execution_id=work.run.execution_id).fetchall()
         if not rows:
             return Digest()
@@ -106,20 +106,20 @@ class ExternalSyncBatch(TenantBatch):
         return Digest([title, *listed(rows, _held_line, rest)])
 
     def discard(self, work: Work) -> None:
-        """Delete listings that are not applied: those of a dry run, and incomplete ones."""
+        """Delete unapplied listings: of a dry run, and incomplete ones."""
         _SQL.execute(work.connection, "discard_listings", execution_id=work.run.execution_id)
 
     def _load_configs(
         self, connection: psycopg.Connection, run: Run, tenant_ids: Sequence[str]
     ) -> dict[str, ChannelConfig]:
-        """The tenants' credentials for the run's provider. A tenant without credentials is left out; its plan stores the reason."""
+        """The tenants' credentials for the run's provider. For a tenant without credentials, saves the reason as its plan."""
         with tenant_transaction(connection, tenant_ids):
             rows = load_integrations(connection)
         found: dict[str, ChannelConfig | str] = {}
         for row in rows:
             provider = channel_of(row["integration_key"], row["integration_type"])
             if provider is not None and provider == run.part:
-                # If a provider has two rows, the newest row comes last and counts.
+                # If a provider has two rows, the newest comes last and counts.
                 found[row["tenant_id"]] = directory_config_of(provider, row)
         configs: dict[str, ChannelConfig] = {}
         for tenant_id in tenant_ids:
@@ -210,7 +210,7 @@ def unit_of(run: Run, tenant_id: str) -> ListedDirectory:
 
 
 def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> ChannelConfig | str:
-    """A row's credentials for the directory, or a sentence that says why there are none."""
+    """A row's credentials for the directory, or a sentence why there are none."""
     integration = Integration.of_row(row)
     # The row is also used to send messages.
     if integration.connection.get("directory_sync") is False:
@@ -225,7 +225,7 @@ def _load_delta_link(connection: psycopg.Connection, unit: ListedDirectory) -> s
 
 
 def _load_rooms(connection: psycopg.Connection, unit: ListedDirectory, prefix: str) -> Collection[str]:
-    """The known talk rooms: those in notification settings, and those of the last applied listing."""
+    """The known talk rooms: from notification settings, and from the last applied listing."""
     settings = _SQL.rows(connection, "load_settings", **unit.key)
     known = _SQL.rows(connection, "load_known_channels", **unit.key)
     named = {

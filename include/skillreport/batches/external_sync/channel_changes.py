@@ -18,7 +18,7 @@ def _vanished(world: PlanInputs, *, count_doubtful: bool) -> Iterator[KnownChann
 
 
 def channel_absences(world: PlanInputs, *, is_held: bool) -> Iterator[PlanEntry]:
-    """The first absence of each channel. An absence of a plausible listing replaces that of a held one."""
+    """The first absence of each channel. An absence in a plausible listing replaces one in a held listing."""
     listed = {channel.external_id for channel in world.channels}
     for each in world.known_channels:
         is_first = each.absent_on is None or (each.is_absence_doubtful and not is_held)
@@ -47,7 +47,7 @@ def channel_returns(world: PlanInputs) -> Iterator[PlanEntry]:
 def channel_changes(world: PlanInputs, *, count_doubtful: bool) -> Iterator[PlanEntry]:
     """Channels that were renamed, archived or reopened, or are absent for the second day.
 
-    ``count_doubtful``: an operator has confirmed that any number may vanish, so that the absences of held listings count, too.
+    ``count_doubtful``: absences in held listings count, too, because an operator has confirmed that any number may vanish.
     """
     known = {each.channel.external_id: each for each in world.known_channels}
     for channel in world.channels:

@@ -17,7 +17,7 @@ from include.skillreport.messaging.templates import Template
 def gone_letter(
     unit: ListedDirectory, entries: Sequence[PlanEntry], template: Template, address: str
 ) -> MessageDraft:
-    """One e-mail about these settings, due at nine on the run's day. If all still have a destination, it is sent once."""
+    """One e-mail about these settings, due at nine on the run's day. If all still have a destination, later runs do not repeat it."""
     is_changed = any(entry.kind is EntryKind.DISABLE_SETTING for entry in entries)
     occasion = hashlib.sha256(repr([(entry.kind, entry.reason) for entry in entries]).encode()).hexdigest()
     titles = titles_of((entry.before or {})["setting_key"] for entry in entries)

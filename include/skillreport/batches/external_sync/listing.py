@@ -1,4 +1,4 @@
-"""Reads a whole directory, page by page, into staging rows. An interrupted listing continues at its last page."""
+"""Reads an entire directory, page by page, into staging rows. An interrupted listing continues at its last page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from include.skillreport.messaging.channels.directory import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# A listing that does not end is stopped: 10,000 pages are a million accounts.
+# The limit for endless listings: 10,000 pages are a million accounts.
 _MOST_PAGES = 10_000
 
 
@@ -64,9 +64,9 @@ class ListingProgress:
 async def read_listing(
     connection: psycopg.Connection, unit: ListedDirectory, directory: ServiceDirectory
 ) -> None:
-    """Read the missing pages of the unit's listing; each page is saved with the progress in one transaction.
+    """Read the missing pages of the unit's listing, and save each page with the progress in one transaction.
 
-    :raises ListingError: the listing is not complete. The pages that were read stay for another attempt of the same run.
+    :raises ListingError: the listing is incomplete. Its pages stay for the run's next attempt.
     """
     progress = load_progress(connection, unit)
     if progress is None:
@@ -85,7 +85,7 @@ async def read_listing(
         else:
             read.add(progress.due)
             if page.next in read:
-                # The page is not saved: another attempt reads it again, and continues if the service has recovered.
+                # Not saved, so the next attempt reads this page again, and continues if the service has recovered.
                 raise ListingError(REPEATED_CURSOR)
             progress = _store(connection, unit, progress, page)
 

@@ -1,6 +1,6 @@
 """New links: the employee of each account. Pure.
 
-Source: BATCH-019-03's rules. A former link of the account comes first, then the employee code, then an e-mail address that is verified and
+Source: BATCH-019-03's rules. The account's former link comes first, then the employee code, then an e-mail address that is verified and
 unique on both sides.
 """
 
@@ -28,7 +28,7 @@ _MATCHED_BY = {_BY_CODE: "employee_code", _BY_EMAIL: "email"}
 def new_links(
     world: PlanInputs, present: Sequence[Account], active: Sequence[AccountLink], problems: list[str]
 ) -> Iterator[PlanEntry]:
-    """New links: former links first, then matches by employee code, then by e-mail. Ambiguous matches are added to ``problems``."""
+    """New links: former links, then matches by employee code, then by e-mail. Adds ambiguous matches to ``problems``."""
     linked = {link.employee_id: link.external_id for link in active}
     linked_accounts = {link.external_id for link in active}
     former = {link.external_id: link for link in world.links if not link.is_active}

@@ -1,4 +1,4 @@
-"""The inputs of a sync: known and listed objects, and the plan that is calculated from them."""
+"""The inputs of a sync (known and listed objects), and the plan that is calculated from them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from include.skillreport.messaging.channels.directory import Account, ListedChan
 
 
 class EntryKind(StrEnum):
-    """The effect of an entry. ABSENT, RETURNED, CHANNEL_ABSENT and CHANNEL_RETURNED only record the state in the
-    listing.
+    """The effect of an entry. ABSENT, RETURNED, CHANNEL_ABSENT and CHANNEL_RETURNED only record the state in the listing.
 
     DISABLE_SETTING: all destinations of a notification setting are gone. SETTING_AFFECTED: some are gone, and the administrator decides.
     """
@@ -60,7 +59,7 @@ class Employee:
 
 @dataclass(frozen=True, slots=True)
 class AccountLink:
-    """An account that belongs to an employee. ``account`` is its state in the last applied listing, None if no listing had it.
+    """An account that belongs to an employee. ``account`` is its state in the last applied listing, or None.
 
     ``absent_on`` is the day (Asia/Tokyo) of the first complete listing without it. ``is_absence_doubtful``: that listing was held.
     """
@@ -87,7 +86,7 @@ class KnownChannel:
 
 @dataclass(frozen=True, slots=True)
 class MappedSetting:
-    """An enabled row of MST_NotificationSettings for this provider, and the destinations that it names."""
+    """An enabled row of MST_NotificationSettings for this provider, and its destinations."""
 
     setting_id: str
     setting_key: str
@@ -98,8 +97,8 @@ class MappedSetting:
 class PlanInputs:
     """All inputs of a plan, on ``run_date`` (Asia/Tokyo).
 
-    ``contradictory`` are the ids of accounts that the listing contains several times with different values. They count as present, with
-    unknown values. ``started_over`` says why the listing had to start again, if it had to. Such a listing ends no link and no channel.
+    ``contradictory`` are the ids of accounts that the listing contains with different values. They are present, with unknown values.
+    ``started_over``: why the listing had to start again, or empty. Such a listing ends no link and no channel.
     """
 
     provider: Channel
@@ -133,10 +132,9 @@ class PlanEntry:
 
 @dataclass(frozen=True)
 class SyncPlan:
-    """Entries in a fixed order, problems that people must solve, and figures for the execution log.
+    """Entries in a fixed order, problems for operators, and figures for the execution log.
 
-    ``held`` says why the plan is not applied. Its entries then only record what is absent or back, for the run in which an operator
-    allows it.
+    ``held``: why the plan is not applied. Its entries then only record absences and returns, for the run in which an operator allows it.
     """
 
     entries: Sequence[PlanEntry]
@@ -145,6 +143,6 @@ class SyncPlan:
     held: str = ""
 
     def digest(self, world_hash: str) -> str:
-        """SHA-256 of the plan and of the world it was made from."""
+        """SHA-256 of the plan and its inputs."""
         content = [world_hash, self.held, [asdict(entry) for entry in self.entries], list(self.problems)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

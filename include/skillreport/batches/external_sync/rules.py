@@ -1,7 +1,7 @@
 """The plan of a sync, calculated from the known links, the listing and the employees. Pure.
 
-Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days, and a channel likewise.
-Absences of a held listing count only when an operator allows them. Employees are never changed.
+Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days; a channel, too. Absences
+of a held listing count only when an operator allows them. Employees are never changed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def plan_sync(
             EndingLimit.CHANNELS: channel_absences(world, is_held=True),
         }
         marks = [*returned, *(entry for limit in exceeded for entry in held_absences[limit])]
-        # Only a plan that an operator may allow has this figure.
+        # Only plans that an operator may allow have this figure.
         return SyncPlan(_ordered(marks), [], counts | {"linksToEnd": len(absent)}, reason_to_hold(exceeded))
 
     problems = [
@@ -129,7 +129,7 @@ def _counts(world: PlanInputs, people: Sequence[Account], active: Sequence[Accou
 
 
 def _absences(world: PlanInputs, absent: Sequence[AccountLink], *, is_held: bool) -> Iterator[PlanEntry]:
-    """The first absence of each link. An absence of a plausible listing replaces that of a held one."""
+    """The first absence of each link. An absence in a plausible listing replaces one in a held listing."""
     for link in absent:
         if link.absent_on is None or (link.is_absence_doubtful and not is_held):
             yield PlanEntry(

@@ -21,7 +21,7 @@ def implausible(people: Sequence[Account]) -> str:
 
 
 class EndingLimit(StrEnum):
-    """What may end only in small numbers. The value is its name in the reason of a held plan."""
+    """Objects that may end only in small numbers. The value is the name in a held plan's reason."""
 
     LINKS = "連携"
     CHANNELS = "通知設定の宛先のチャンネル"
@@ -42,12 +42,12 @@ _ADVICE = "サービスの管理画面と、トークンの接続先・権限を
 
 
 def reason_to_hold(exceeded: Mapping[EndingLimit, str]) -> str:
-    """The reason of a plan that is held because of these limits, and what to do."""
+    """The reason why these limits hold a plan, and the action."""
     return f"{''.join(exceeded.values())}{_ADVICE}"
 
 
 def limits_of(reason: str) -> frozenset[EndingLimit]:
-    """The limits in the reason of a held plan, as ``reason_to_hold`` returns it."""
+    """The limits in a reason of ``reason_to_hold``."""
     return frozenset(limit for limit in EndingLimit if f"{limit} " in reason)
 
 
@@ -63,9 +63,9 @@ def exceeded_limits(
 
 
 def _too_many_channels(world: PlanInputs, settings: ExternalSyncSettings) -> str:
-    """Why the list of channels is implausible. A wrong bot, or a bot without permissions, sees few channels or none.
+    """Why the list of channels is implausible, or empty. A wrong bot, or a bot without permissions, sees few channels or none.
 
-    Only channels that notification settings name are counted.
+    Counts only channels that notification settings name.
     """
     listed = {channel.external_id for channel in world.channels}
     named = {name for setting in world.settings for name in setting.destinations}
@@ -83,7 +83,7 @@ def _too_many_channels(world: PlanInputs, settings: ExternalSyncSettings) -> str
 
 
 def _too_many(limit: EndingLimit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
-    """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
+    """Why the number is implausible, or empty. If all are absent, the token probably belongs to another workspace."""
     if active >= settings.small_directory_links:
         is_many = absent * 100 > active * settings.most_ending_percent
         bound = f"{settings.most_ending_percent} %"

@@ -7,10 +7,10 @@ from include.skillreport.core.settings import Section
 
 
 class ExternalSyncSettings(Section):
-    """How many links BATCH-019-03 may end in one run without an operator's approval; the same for all tenants.
+    """The number of links that BATCH-019-03 may end in one run without an operator's approval; the same for all tenants.
 
-    The limit is a percentage, or ``most_ending_links`` for a directory with fewer than ``small_directory_links`` links. The same numbers
-    limit how many of the channels that notification settings name may vanish.
+    The limit is a percentage, or ``most_ending_links`` for a directory with fewer than ``small_directory_links`` links. It also applies to
+    vanishing channels of notification settings.
     """
 
     key = "external_sync"

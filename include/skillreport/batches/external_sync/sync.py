@@ -75,7 +75,7 @@ def plan_directory(
     assert progress.due is None, "only a complete listing is planned"
     with tenant_transaction(connection, [unit.tenant_id]):
         _expect_many_rows(connection)
-        # The hash comes before the rows: if the data changes in between, the hashes differ, and the plan is not applied.
+        # The hash comes before the rows, so a change in between prevents applying the plan.
         world_hash = _world_hash(connection, unit)
         world = _load_world(connection, unit, progress.started_over)
         plan = plan_sync(world, settings, lifted=lifted)
@@ -89,7 +89,7 @@ def skip_directory(connection: psycopg.Connection, unit: ListedDirectory, reason
 
 
 def load_plan(connection: psycopg.Connection, unit: ListedDirectory) -> SavedPlan | None:
-    """Inside the caller's transaction: the unit's plan, locked; None if there is no plan."""
+    """The unit's plan, locked in the caller's transaction; None if there is no plan."""
     row = _SQL.execute(connection.cursor(row_factory=dict_row), "load_plan", **unit.key).fetchone()
     if row is None:
         return None
@@ -103,9 +103,9 @@ def apply_plan(
     plan: SavedPlan,
     notifications: NotificationSettings,
 ) -> bool:
-    """Inside the caller's transaction: apply a plan. A plan that was applied before changes nothing.
+    """Apply a plan in the caller's transaction. A plan that is already applied changes nothing.
 
-    Returns False, and changes nothing, if the data that the plan was made from has changed.
+    Returns False, and changes nothing, if the plan's input data has changed.
     """
     if plan.status not in (PLANNED, HELD):
         return True
@@ -125,7 +125,7 @@ def apply_plan(
     for statement in ("save_absences", "save_absent_channels"):
         _SQL.execute(connection, statement, **about)
     if plan.status == PLANNED:
-        # Links end first, so that the same employees can get new links.
+        # Links end first, so that their employees can get new links.
         for statement in (
             "end_links",
             "make_links",
@@ -145,9 +145,9 @@ def apply_plan(
 
 
 def _expect_many_rows(connection: psycopg.Connection) -> None:
-    """For this transaction: the tables may have grown by a whole directory since the last ANALYZE.
+    """Disable nested loops in this transaction, because the tables may have grown by an entire directory since the last ANALYZE.
 
-    The planner would treat them as empty and use nested loops: seconds for 10,000 accounts, minutes for 100,000.
+    The planner would treat them as empty. Nested loops take seconds for 10,000 accounts, and minutes for 100,000.
     """
     connection.execute("SET LOCAL enable_nestloop = off")
 
@@ -189,7 +189,7 @@ def _load_world(connection: psycopg.Connection, unit: ListedDirectory, started_o
         settings=[
             MappedSetting(
                 row["id"],
-                # The tenant writes this text: a line break in it must not start a new line of the report.
+                # The tenant writes this text. Its line breaks must not start a new line of the report.
                 one_line(row["setting_key"]) or row["id"],
                 tuple(dict.fromkeys(destinations_of(row))),
             )
@@ -245,7 +245,7 @@ def _write_plan(connection: psycopg.Connection, unit: ListedDirectory, plan: Sav
 
 
 def _delta_link(connection: psycopg.Connection, unit: ListedDirectory) -> str:
-    """The link at which the last applied listing ended."""
+    """The delta link at which the unit's listing ended."""
     return str(_SQL.row(connection, "load_progress", **unit.key)[3])
 
 
@@ -255,7 +255,7 @@ def _notify_administrator(
     plan: SavedPlan,
     notifications: NotificationSettings,
 ) -> None:
-    """One e-mail about the notification settings whose channels are gone. A setting that still has a destination is sent once."""
+    """Queue one e-mail about the notification settings whose channels are gone."""
     disabled = [entry for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]
     affected = [entry for entry in plan.entries if entry.kind is EntryKind.SETTING_AFFECTED]
     address = load_administrators(connection).get(unit.tenant_id)

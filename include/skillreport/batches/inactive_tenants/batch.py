@@ -53,10 +53,10 @@ from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
 
-# Rows may be written late, so this time before the last known action is read again.
+# Rows may be written late, so this time before the last known action is reread.
 _READ_AGAIN = timedelta(days=1)
 
-# The operators are told this long before the deletion of a tenant that leaves can be approved.
+# The operators are notified this long before the deletion of a leaving tenant can be approved.
 _BEFORE_END = timedelta(days=7)
 # Earlier than any row.
 _EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
@@ -64,7 +64,7 @@ _EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
 
 @dataclass(frozen=True)
 class _Judgement:
-    """One tenant as of the business date. ``is_saved`` is false if a later date was judged before; then nothing is written."""
+    """One tenant as of the business date. ``is_saved`` is false, and nothing is written, if a later date was already judged."""
 
     tenant_id: str
     silence: Silence
@@ -87,8 +87,8 @@ class InactiveTenantsBatch(StagingBatch):
     def prepare(self, work: Work) -> None:
         """Write one ``batch.inactivity_signal`` row per tenant with its last activity.
 
-        Reads the new rows of the logs. If the hourly batch has counted them, it reads the counts instead. The first run, a run for a past
-        day, and a run that a user triggered or cleared read the whole logs.
+        Reads the logs' new rows, or the hourly batch's counts of them. The first run, a run for a past day, and a run that a user triggered
+        or cleared read the entire logs.
         """
         connection, run = work.connection, work.run
         keep_people(connection)
@@ -96,7 +96,7 @@ class InactiveTenantsBatch(StagingBatch):
         _SQL.execute(connection, "lock_actions")
         known = _SQL.column(connection, "known_until")
         day, counted_until = utc_bounds(run.business_date), _counted_until(run)
-        # Only the latest action of each person is known, so it cannot answer for an earlier day.
+        # Only the latest action of each person is known, so an earlier day cannot be judged from it.
         reads_all = run.is_repeated or not known or known[0] > day.end
         read_from = _EVER if reads_all else min(known[0] - _READ_AGAIN, day.start)
         new = UtcBounds(read_from, min(day.end, counted_until))
@@ -116,9 +116,9 @@ class InactiveTenantsBatch(StagingBatch):
         _SQL.execute(connection, "save_known_until", read_until=counted_until)
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Judge the tenants, save their stages and the changes, and queue the notifications about new stages.
+        """Judge the tenants, save their stages and changes, and queue the notifications about new stages.
 
-        The first run after a pause holds these, although they are contract letters.
+        The first run after a pause holds these, although they are contract e-mails.
         """
         day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
         _SQL.execute(work.connection, "begin_tenants", **day)
@@ -139,8 +139,7 @@ class InactiveTenantsBatch(StagingBatch):
         return defer(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
 
     def digest(self, work: Work) -> Digest:
-        """What was not reported to the operators yet: the stages, the waits of leaving tenants that end, and deleted tenants that no backup
-        has any more.
+        """Unreported news: stages, ending waits of leaving tenants, and deleted tenants that no backup contains any more.
 
         They count as reported once this transaction is committed.
         """
@@ -186,7 +185,7 @@ class InactiveTenantsBatch(StagingBatch):
         )
 
     def _notify(self, connection: psycopg.Connection, run: Run, to_notify: dict[str, Silence]) -> set[str]:
-        """Queue the notifications. Returns the tenants without an address."""
+        """Queue the notifications; returns the tenants without an address."""
         languages = {
             tenant_id: each.settings.language
             for tenant_id, each in load_preferences(
@@ -213,9 +212,9 @@ class InactiveTenantsBatch(StagingBatch):
 
 
 def _counted_until(run: Run) -> datetime:
-    """The end (UTC, naive) of the hours that the hourly batch has counted when the run starts.
+    """The end (naive UTC) of the hours that the hourly batch has counted when the run starts.
 
-    The run starts at the same time as an hourly run, so the last hour is missing. The next run reads it. Logins do not come from the logs.
+    The run starts together with an hourly run, so the last hour is missing; the next run reads it. Logins do not come from the logs.
     """
     return naive_utc(run.as_of.replace(minute=0, second=0, microsecond=0)) - timedelta(hours=1)
 
@@ -227,7 +226,6 @@ def _has_letter(judgement: _Judgement) -> bool:
 
 
 def _save(connection: psycopg.Connection, run: Run, judgements: Sequence[_Judgement]) -> None:
-    """Save the present stages, and each change of a stage."""
     day = {"execution_id": run.execution_id, "business_date": run.business_date}
     stages = [
         {**_dates(judgement), "stage": judgement.silence.stage, "has_changed": bool(judgement.changes)}

@@ -13,7 +13,7 @@ from include.skillreport.core.execution.digest import listed, one_line
 STAGE_NAMES = {Stage.NONE: "なし", Stage.ATTENTION: "注意", Stage.WARNING: "警告", Stage.CRITICAL: "重大"}
 
 
-# What the operators do about a tenant that has reached a stage.
+# The operators' action for a tenant in a new stage.
 _ACTIONS = {
     Stage.CRITICAL: "営業担当へ契約を続けるか確認",
     Stage.WARNING: "営業担当へ利用状況の確認を依頼",
@@ -23,7 +23,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True)
 class InactiveTenant:
-    """A tenant with a stage, with its code and name; ``is_new``: the stage was not reported yet."""
+    """A tenant with a stage. ``is_new``: the stage is unreported."""
 
     tenant_code: str
     tenant_name: str
@@ -34,9 +34,9 @@ class InactiveTenant:
 
 
 def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
-    """The numbers of inactive tenants as of the day (Asia/Tokyo), and the tenants with an unreported stage, worst first, and what to do.
+    """The numbers of inactive tenants as of the day (Asia/Tokyo), the tenants with an unreported stage, worst first, and the actions.
 
-    Stages that were reported before are only counted: each stage is listed once.
+    Reported stages are only counted.
     """
     counts = Counter(tenant.stage for tenant in tenants)
     stages = [stage for stage in reversed(Stage) if stage is not Stage.NONE]
@@ -54,9 +54,9 @@ def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
 
 
 def leaving_lines(waits: Sequence[tuple[str, date]], gone: Sequence[str]) -> list[str]:
-    """The reminders of tenants that leave.
+    """The reminders of leaving tenants.
 
-    ``waits``: by code, the first day (Asia/Tokyo) on which the deletion can be approved. ``gone``: the ids of deleted tenants that no
+    ``waits``: codes, and the first day (Asia/Tokyo) on which the deletion can be approved. ``gone``: the ids of deleted tenants that no
     backup contains any more.
     """
     lines = []

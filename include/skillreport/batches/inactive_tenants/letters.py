@@ -13,7 +13,7 @@ from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.templates import Template
 
-# If a stage ends and begins again within one period of inactivity (settings, a trial), it is not sent again for this long.
+# A stage that ends and begins again within one period of inactivity (settings, a trial) is not sent again for this long.
 _DEDUPE = timedelta(days=366)
 
 TEMPLATE_OF = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}
@@ -23,7 +23,7 @@ _NEVER = {"ja": "まだご利用がありません（{began_on}から）", "en":
 
 @dataclass(frozen=True)
 class Contact:
-    """The address of a tenant's notifications, and the tenant's name for the greeting."""
+    """The address for a tenant's notifications, and the tenant's name for the greeting."""
 
     address: str
     tenant_name: str
@@ -31,7 +31,7 @@ class Contact:
 
 @dataclass(frozen=True)
 class Silence:
-    """How long a tenant has been inactive as of a day. ``since`` is the last activity, or the first day if there was no activity."""
+    """The inactivity of a tenant as of a day. ``since`` is the last activity, or the first day if there was none."""
 
     stage: Stage
     days: int

@@ -1,4 +1,4 @@
-"""How long a tenant has been inactive, and the resulting stage. Pure: dates and settings in, stages out.
+"""The days of a tenant's inactivity, and the resulting stage. Pure: dates and settings in, stages out.
 
 Source: BATCH-018-04's rules; the days are settings. All dates are Asia/Tokyo, and "today" is the run's business date.
 """
@@ -26,7 +26,7 @@ class Stage(StrEnum):
 
 
 class StageReason(StrEnum):
-    """Why a stage changed. Only inactivity raises a stage, and only this change is notified."""
+    """Why a stage changed. Only inactivity raises a stage, and only it is notified."""
 
     INACTIVITY = "inactivity"
     ACTIVITY = "activity"
@@ -60,7 +60,7 @@ def stage_of(days: int, settings: InactivitySettings) -> Stage:
 
 
 def latest_activity(seen: date | None, known: date | None, business_date: date) -> date | None:
-    """The later of the activity in the logs and the activity known from earlier runs. Known activity after the business date is ignored."""
+    """The later of the activity in the logs and the activity known from earlier runs, without activity after the business date."""
     days = [day for day in (seen, known) if day is not None and day <= business_date]
     return max(days, default=None)
 
@@ -68,10 +68,10 @@ def latest_activity(seen: date | None, known: date | None, business_date: date) 
 def counted_from(
     last_activity_on: date | None, created_on: date, contract_start: date | None, business_date: date
 ) -> date:
-    """The first day of the count: the last activity, otherwise the start of the contract or the creation of the tenant.
+    """The first day of the count: the last activity, otherwise the contract's start or the tenant's creation.
 
-    Days before the tenant was created do not count, even with older imported activity or an older contract. A contract that starts after
-    the last activity does not count, because contracts are renewed.
+    Days before the tenant's creation do not count, even with older imported activity or an older contract. A contract that starts after the
+    last activity does not count, because contracts are renewed.
     """
     began_on = last_activity_on or contract_start or created_on
     return min(max(began_on, created_on), business_date)
@@ -82,7 +82,7 @@ def changes(
 ) -> tuple[StageChange, ...]:
     """The changes between two judgements: more than one only if a user ``was_active_since`` the earlier judgement.
 
-    Activity ends a period of inactivity: the stage of that period ends first, and a stage that is reached afterwards is new.
+    Activity ends the period's stage first, so a stage that is reached afterwards is new.
     """
     if was_active_since and before is not Stage.NONE:
         reset = StageChange(before, Stage.NONE, StageReason.ACTIVITY)

@@ -43,10 +43,10 @@ FILES, ROWS, MARKED = "files/", "rows/", "marked/"
 UNKNOWN = f"{FILES}?"
 EXPIRED = f"{MARKED}archives"
 
-# The number of files that one outcome lists; the task's log lists all of them.
+# The maximum number of files in one outcome; the task's log lists all.
 _LISTED = 20
 
-# What to do about the files of a digest, by the name of their number; otherwise nothing is to be done.
+# The actions of the digest, by the name of a count. Other counts need no action.
 _ACTIONS = {
     "errors": "失敗: 実行のページの理由のとおりに直す。残りは次の実行が処理します",
     "untouched": "要確認: 実行のページにあるファイルを見る。ログなら名前を規則に合わせ、要らないものは消す",
@@ -63,10 +63,10 @@ class LogCleanupBatch(UnitBatch):
         self._installation = installation
 
     def units(self, request: Request) -> list[Unit]:  # noqa: ARG002  # every run has all units
-        """Classes of files first; the UI shows the class's name.
+        """All units, classes of files first. The UI shows the class's name.
 
         :raises SettingsError: a root is not an absolute path, or no store for archives is configured.
-        :raises SchemaError: marked rows are to be deleted, and the installation may not delete.
+        :raises SchemaError: marked rows are to be deleted, but the installation may not delete.
         """
         self._roots()
         self._installation.store()
@@ -90,7 +90,7 @@ class LogCleanupBatch(UnitBatch):
         return self._delete_rows(work.connection, work.run, unit_id)
 
     def digest(self, work: Work) -> Digest:
-        """The number of files, rows and freed bytes, with one line per class that had any, and what to do."""
+        """The number of files, rows and freed bytes, in one line per class with any, and the actions."""
         lines = []
         found: set[str] = set()
         for unit_id, status, details in _SQL.execute(
@@ -151,7 +151,7 @@ class LogCleanupBatch(UnitBatch):
         if store is None:
             details["planned"] = len(report.plan)
         if report.errors:
-            # Not retried: a retry would not report the files of this attempt. The next run processes the remaining files.
+            # Not retried, because a retry would not report this attempt's files. The next run processes the remaining files.
             return UnitFailure(
                 unit_id,
                 "FILES_NOT_TREATED",

@@ -1,7 +1,7 @@
 """Compresses, archives and deletes old log files. Reports files that must not be changed, with the reason.
 
-Every step opens the next directory by name from the open parent directory. It never uses a path or follows a link. So a user who can write
-below a root cannot redirect it to other files.
+Every step opens the next directory by name from the open parent, never uses a path and never follows a link. So a user who can write below
+a root cannot redirect it to other files.
 """
 
 from __future__ import annotations
@@ -34,19 +34,18 @@ _UNFINISHED = re.compile(r"\.[\w.+@-]+\.gz\.part", re.ASCII)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _BLOCK_BYTES = 1 << 20
-# Folders in each other. Each level has an open descriptor, and a process has some hundreds.
+# Nested folders. Each level needs an open descriptor, and a process has some hundreds.
 _MOST_LEVELS = 100
 
 
 class LogRootError(BatchError):
-    """A root of log files does not exist, or is not a real directory."""
+    """A root of log files does not exist, or is no real directory."""
 
 
 @dataclass
 class FileReport:
-    """The result for a class's files. ``plan`` lists each file in a dry run; ``untouched`` lists files that an operator should check.
-
-    ``errors`` are about files that could not be compressed, archived or deleted; these files are unchanged.
+    """The result for a class's files. ``plan`` lists each file in a dry run, ``untouched`` the files that an operator should check, and
+    ``errors`` the unchanged files that could not be compressed, archived or deleted.
     """
 
     compressed: int = 0
@@ -60,7 +59,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class _Found:
-    """An entry below a class's folder; ``shown`` is its path for people, without line breaks."""
+    """An entry below a class's folder. ``shown`` is its path in one line."""
 
     folder_fd: int
     name: str
@@ -98,11 +97,11 @@ def clean_class(
     today: date,
     store: ObjectStore | None,
 ) -> FileReport:
-    """Compress and delete the old files of one class below one root. Without a store, only list what would be done.
+    """Compress and delete the old files of one class below one root. Without a store, only lists the actions.
 
-    Files whose last change is within the ``retention_days`` days before ``today`` (Asia/Tokyo) stay. A file that fails (for example because
-    the disk is full) does not stop the others, nor does a folder that is too deep.
-    :raises LogRootError: the root is not there.
+    Files changed within ``retention_days`` days before ``today`` (Asia/Tokyo) stay. A failing file (for example because the disk is full)
+    or a too deep folder does not stop the others.
+    :raises LogRootError: the root does not exist.
     """
     report = FileReport()
     with _directory(root) as root_fd:
@@ -178,7 +177,7 @@ def _process_file(
 
 
 def _walk(folder_fd: int, path: Path, report: FileReport, level: int = 1) -> Iterator[_Found]:
-    """Regular files below the open directory. Links, special files and folders that are too deep are reported."""
+    """Regular files below the open directory. Reports links, special files and too deep folders."""
     with os.scandir(folder_fd) as entries:
         names = sorted(entry.name for entry in entries)
     for name in names:
@@ -209,10 +208,10 @@ def _walk(folder_fd: int, path: Path, report: FileReport, level: int = 1) -> Ite
 
 
 def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
-    """Write ``name.gz`` in the same folder, complete and with the file's times, and then delete the file."""
+    """Write ``name.gz`` in the same folder, with the file's times, and then delete the file."""
     target, unfinished = f"{found.name}.gz", f".{found.name}.gz.part"
     if _exists(target, found.folder_fd):
-        # A run that was killed between the two steps left both files.
+        # A run that was killed between the steps left both files.
         try:
             if not _holds_the_same(target, found.folder_fd, source):
                 report.untouched.append(
@@ -250,7 +249,7 @@ def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
         report.compressed += 1
         report.bytes_freed += found.status.st_size - size
     else:
-        # The file was written to in the meantime; the next run compresses the whole file.
+        # The file was written to in the meantime. The next run compresses it.
         os.unlink(target, dir_fd=found.folder_fd)
         report.untouched.append(f"{found.shown}: 圧縮中に変更されました")
 
@@ -286,10 +285,10 @@ def _archive(source: IO[bytes], found: _Found, log_class: str, store: ObjectStor
 
 
 def _is_open_elsewhere(descriptor: int) -> bool:
-    """Whether any other process of this machine has the file open.
+    """True if another process of this machine has the file open.
 
     The kernel grants an exclusive lease only if no other process has the file open, and only to the file's owner. For other owners' files,
-    /proc is read. If /proc is not readable, or the file system has no leases (a network file system), the file counts as open.
+    reads /proc. If /proc is unreadable, or the file system has no leases (a network file system), the file counts as open.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
@@ -318,7 +317,7 @@ def _is_in_proc(status: os.stat_result) -> bool:
 
 
 def _unlink_if_same(found: _Found) -> bool:
-    """Delete the file if it is still the file that was checked, with the same size."""
+    """Delete the file if it is still the checked one, with the same time and size."""
     try:
         now = os.stat(found.name, dir_fd=found.folder_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -339,7 +338,7 @@ def _exists(name: str, folder_fd: int) -> bool:
 
 
 def _holds_the_same(name: str, folder_fd: int, source: IO[bytes]) -> bool:
-    """Whether a compressed file has the content of another. At most so much is decompressed, because it may be a thousand times larger.
+    """True if a compressed file has the content of ``source``. Decompresses no more than that, because the file may expand a thousandfold.
 
     :raises EOFError, zlib.error: it is damaged.
     """

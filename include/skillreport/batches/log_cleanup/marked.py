@@ -1,8 +1,7 @@
 """Archives rows that the application has marked as deleted, tenant by tenant, and deletes those that equal their archived copy.
 
-The keys of the rows of all tenants are found in one pass, with a cursor that outlives its transaction (see ``rows``). A tenant's rows are
-read and deleted by their keys as ``batch_cleanup``, through the views that show only the rows of the transaction's tenant. So a row that
-has a new owner meanwhile stays.
+One pass finds the keys of all tenants' rows, with a cursor that outlives its transaction (see ``rows``). A tenant's rows are read and
+deleted by key as ``batch_cleanup``, through views that show only the transaction's tenant. So a row with a new owner stays.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ _TABLE_LOCK = 2_04
 
 FOLDER = "deleted_rows"
 
-# The rows that one statement reads, and the rows that one transaction deletes.
+# The rows per reading statement, and per deleting transaction.
 CHUNK_ROWS = 1_000
 
-# A deletion that waits for the application holds the locks of its other rows. It gives up before PostgreSQL looks for a deadlock.
+# A deletion that waits for the application holds the locks of its other rows, so it stops before PostgreSQL's deadlock check.
 _LOCK_WAIT = "500ms"
 
 _READ = sql.SQL(
@@ -59,7 +58,7 @@ _DELETE = sql.SQL(
 
 @dataclass
 class MarkedReport:
-    """The deleted rows of a table, or those that would be deleted. ``ownerless`` rows stay, because nobody knows their tenant."""
+    """The number of a table's deleted (or to be deleted) rows. ``ownerless`` rows stay, because their tenant is unknown."""
 
     rows: int = 0
     ownerless: int = 0
@@ -71,9 +70,9 @@ def folder_of(tenant_id: str) -> str:
 
 
 def marked_before(platform: psycopg.Connection, business_date: date, days: int) -> datetime | None:
-    """Rows that were last changed before this time (naive UTC) go: those older than ``days`` and than the last closed month.
+    """Rows last changed before this time (naive UTC) are deleted: they are older than ``days`` and than the last closed month's first day.
 
-    None: no month is closed, so none goes. Bills of open months are still calculated from the rows.
+    None: no month is closed, so none is deleted. Invoices of open months are still calculated from the rows.
     """
     (closed,) = _SQL.row(platform, "last_closed_month")
     return closed and min(utc_bounds(day).start for day in (closed, business_date - timedelta(days=days)))
@@ -93,9 +92,9 @@ def delete_marked(
     run: Run,
     store: ObjectStore,
 ) -> MarkedReport:
-    """Archive and delete the old marked rows of a table. Both connections are in autocommit mode. Another run of the table waits.
+    """Archive and delete a table's old marked rows. Both connections are in autocommit mode. Other runs for the table wait.
 
-    :raises ArchiveError: a tenant's file cannot be written, or differs from what was written; its rows and those of later tenants stay.
+    :raises ArchiveError: a tenant's file cannot be written, or differs from the written bytes. Its rows and those of later tenants stay.
     """
     report = MarkedReport()
     with (
@@ -129,7 +128,7 @@ def delete_marked(
 
 
 def delete_expired_archives(store: ObjectStore, archived_since: date, *, dry_run: bool) -> int:
-    """Delete the archives of earlier business dates, also of tenants without rows; returns the number of dates, over all tenants."""
+    """Delete the archives of earlier business dates, even of tenants without rows. Returns the number of dates, over all tenants."""
     folders = [f"{FOLDER}/{name}" for name in store.names(FOLDER)]
     if dry_run:
         return sum(len(expired_days(store, folder, archived_since)) for folder in folders)
@@ -144,7 +143,7 @@ def _know_people(platform: psycopg.Connection) -> None:
 def _rows(
     cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, before: datetime, ids: Iterable[str]
 ) -> Iterator[ArchivedRow]:
-    """The rows as they are now, without rows that the application has changed meanwhile. No transaction is open between two chunks."""
+    """The present rows, without rows that are no longer marked or old enough. No transaction is open between two chunks."""
     query = _READ.format(view=sql.Identifier("batch", view_of(table)))
     for chunk in chunks(ids, CHUNK_ROWS):
         with tenant_transaction(cleanup, [tenant_id]):
@@ -154,7 +153,7 @@ def _rows(
 
 
 def _delete(cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, lines: list[bytes]) -> int:
-    """Delete these archived rows, except rows that have changed since. If the application has locked one, all wait for the next run."""
+    """Delete these archived rows, except changed ones. If the application has locked one, all wait for the next run."""
     statement = _DELETE.format(view=sql.Identifier("batch", view_of(table)))
     try:
         with tenant_transaction(cleanup, [tenant_id]):

@@ -1,8 +1,8 @@
 """Deletes old rows in short transactions.
 
-The statement that finds the old rows of a table runs once. For the batches' own tables it uses an index. A cursor that outlives its
-transaction (WITH HOLD) keeps their keys in the server's temporary space, so no snapshot blocks vacuum. Each chunk is then found by its
-primary key, the only index that the host has.
+One statement finds a table's old rows. For the batches' own tables it uses an index. A cursor that outlives its transaction (WITH HOLD)
+keeps their keys in the server's temporary space, so no snapshot blocks vacuum. Each chunk is then found by primary key, the host's only
+index.
 
 No class may contain rows that the law or an invoice requires: invoices with their documents, payments and approvals, and the usage, plans,
 prices and amounts of their calculation. They are kept for ten years and longer (法人税法施行規則第59条・第26条の3; 消費税法施行令第50条).
@@ -33,7 +33,7 @@ _STATISTICS_DAY = _BEFORE_DAY.format(sql.Identifier("statistics_date"))
 
 _ENDED_RUN = sql.SQL("old.started_at < %(before)s AND old.status <> 'running'")
 
-# The array makes the rows of a run a look-up. With a join the planner may read the rows of all runs.
+# With the array, the planner looks up the rows by run. With a join it may read the rows of all runs.
 _OF_ENDED_RUN = sql.SQL(
     """old.execution_id = any(array(
         SELECT log.execution_id FROM batch.execution_log AS log
@@ -52,7 +52,7 @@ _EARLIER_LOGIN = sql.SQL(
     )"""
 ).format(_BEFORE_DAY.format(sql.Identifier("login_date")))
 
-# A monthly report shows the groups of the month's last day with statistics, and reads no others. The first condition matches an index.
+# A monthly report reads only the groups of the month's last day with statistics. The first condition matches an index.
 _MID_MONTH = sql.SQL(
     """extract(DAY FROM old.statistics_date + 1) <> 1 AND {} AND old.statistics_date < (
         SELECT max(last_day.statistics_date) FROM batch.statistics_day AS last_day
@@ -63,12 +63,12 @@ _MID_MONTH = sql.SQL(
     )"""
 ).format(_STATISTICS_DAY)
 
-# A stage that no digest has reported yet stays.
+# Unreported stages stay.
 _REPORTED_STAGE = sql.SQL(
     "old.recorded_at < %(before)s AND (old.told_at IS NOT NULL OR old.reason <> 'inactivity')"
 )
 
-# The latest change of each setting stays, so that BATCH-018-05 does not apply a value again that a person has undone.
+# The latest change of each setting stays, so that BATCH-018-05 does not reapply a value that an operator has undone.
 _EARLIER_CHANGE = sql.SQL(
     """old.changed_at < %(before)s AND old.changed_at < (
         SELECT max(newest.changed_at) FROM batch.setting_change AS newest
@@ -81,8 +81,8 @@ _EARLIER_CHANGE = sql.SQL(
 class OldRows:
     """The old rows of a table or view of schema ``batch``, by their primary key.
 
-    ``setting``: that of the retention. ``old``: the column with their time, or else the condition. ``may_change``: an old row may get newer
-    before its chunk is deleted, so the deletion checks the condition again.
+    ``setting``: the name of the retention setting. ``old``: the column with their time, or the condition. ``may_change``: an old row may
+    get newer before its deletion, which therefore checks the condition again.
     """
 
     setting: str
@@ -107,8 +107,8 @@ class OldRows:
         )
 
     def delete(self, types: Sequence[str]) -> sql.Composed:
-        """The statement that deletes the rows of a chunk. Each key is a parameter with the values of all rows, of the type in ``types``."""
-        # A single key needs no join, and finds its rows in half of the time.
+        """The statement that deletes a chunk. Each key is a parameter with the values of all rows, of the type in ``types``."""
+        # A single key needs no join, which halves the time.
         template = _DELETE_BY_KEYS if len(self.keys) > 1 else _DELETE_BY_KEY
         return template.format(
             table=sql.Identifier("batch", self.table),
@@ -129,7 +129,7 @@ def _qualified(alias: str, keys: Sequence[str]) -> sql.Composed:
 
 @dataclass(frozen=True)
 class RowClass:
-    """A kind of old rows: the setting for the retention, its name for people, and its tables in order."""
+    """A kind of old rows: the setting for the retention, the displayed name, and the tables in order."""
 
     setting: str
     label: str
@@ -141,8 +141,8 @@ _GROUP_KEYS = ("tenant_id", "statistics_date", "dimension", "group_key", "is_res
 _WARNING_KEYS = ("tenant_id", "kind", "metric", "threshold_percent", "window_start")
 _STAGE_KEYS = ("tenant_id", "changed_on", "from_stage", "to_stage")
 
-# The rows that depend on a run go before the run, because the cascade would delete all of them in one transaction. A permanent suppression
-# has no end. A sender uses the limits that were learnt within a week.
+# Dependent rows of a run come before the run, because the cascade would delete all of them in one transaction. A permanent suppression has
+# no end. A sender uses the limits learnt within a week.
 _OLD_ROWS = (
     OldRows("system_log", "all_system_log", ("id",), "created_at_utc", may_change=True),
     OldRows("expired_token", "all_token", ("id",), "expires_at_utc", may_change=True),
@@ -213,7 +213,7 @@ ROW_CLASSES = {
 def cutoff(business_date: date, row_class: RowClass, settings: LogRowSettings) -> datetime:
     """Rows before this time are deleted. Rows of the retention days (Asia/Tokyo) before the business date stay.
 
-    Naive (UTC) for the host's timestamps, aware for those of the batches.
+    Naive (UTC) for the host's timestamps, aware for the batches'.
     """
     days: int = getattr(settings, row_class.setting)
     start = utc_bounds(business_date - timedelta(days=days)).start
@@ -234,7 +234,7 @@ def count_old(platform: psycopg.Connection, row_class: RowClass, before: datetim
 def delete_old(
     platform: psycopg.Connection, row_class: RowClass, before: datetime, chunk_rows: int
 ) -> Iterator[int]:
-    """Delete the rows in chunks and commit each chunk; yields the number of rows of each.
+    """Delete the rows in chunks and commit each chunk. Yields their numbers of rows.
 
     ``platform`` is in autocommit mode. A kill rolls back only the current chunk; the next run continues.
     """

@@ -11,14 +11,14 @@ from include.skillreport.core.settings import Part, Section
 
 
 class LogClassSettings(Part):
-    """After how many days a class of log files is deleted, and whether it is archived before."""
+    """The days after which a class of log files is deleted, and whether it is archived before."""
 
     retention_days: Days
     archived: Flag
 
 
 class LogRowSettings(Part):
-    """After how many days BATCH-002 deletes old rows."""
+    """The days after which BATCH-002 deletes old rows."""
 
     system_log: Days
     expired_token: Days
@@ -39,7 +39,7 @@ class LogRowSettings(Part):
 
 
 class MarkedRowSettings(Part):
-    """Whether and after how many days BATCH-002 archives and deletes rows that the application has marked as deleted."""
+    """If and after how many days BATCH-002 archives and deletes rows that the application has marked as deleted."""
 
     enabled: Flag
     days: Days
@@ -47,7 +47,7 @@ class MarkedRowSettings(Part):
 
 
 class LogCleanupSettings(Section):
-    """What BATCH-002 compresses and deletes; the same for all tenants."""
+    """The settings of BATCH-002; the same for all tenants."""
 
     key = "log_cleanup"
 

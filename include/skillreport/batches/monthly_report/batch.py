@@ -49,7 +49,7 @@ _SQL = Statements(Path(__file__).parent)
 
 EXTENSIONS = {"excel": "xlsx", "pdf": "pdf"}
 
-# The ids of the application's rows are derived from tenant, month and format: the same report is always the same row.
+# The namespace of the ids of the application's rows. A tenant, month and format always have the same row.
 _HOST_ROWS = UUID("7d1c3a52-8f0e-4d5b-9a64-0b1f6f8f2c11")
 
 _PEOPLE_AT_A_TIME = 500
@@ -71,7 +71,7 @@ class DocumentFailedError(BatchError):
 
 
 class PeopleDeletedError(BatchError):
-    """Another attempt of the run has delivered the report and deleted the people that this attempt should list."""
+    """Another attempt of the run delivered the report and deleted the people that this attempt should list."""
 
     recoverable = True
 
@@ -85,7 +85,7 @@ class MonthlyReportBatch(StagingBatch):
         self._settings = settings
 
     def prepare(self, work: Work) -> None:
-        """Read the tenants' settings and people once, into ``batch.report_signal`` and ``batch.report_person``."""
+        """Read settings and people once, into ``batch.report_signal`` and ``batch.report_person``."""
         last_day = last_day_of(work.run.business_date)
         parameters = {
             "execution_id": work.run.execution_id,
@@ -99,7 +99,7 @@ class MonthlyReportBatch(StagingBatch):
         _SQL.execute(work.connection, "collect_settings", **parameters)
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Calculate the reports' figures from the daily statistics and save them; the files are made from the saved figures."""
+        """Calculate the figures from the daily statistics and save them. The files are made from the saved figures."""
         month = work.run.business_date.replace(day=1)
         results = []
         administrators = load_administrators(work.connection)
@@ -109,7 +109,7 @@ class MonthlyReportBatch(StagingBatch):
             settings, notes = self._settings_of(row)
             if not settings.recipients and tenant_id not in administrators:
                 notes = (*notes, _NO_RECIPIENTS)
-            # One tenant at a time, by primary key: the days of a large shard do not fit into memory together.
+            # One tenant at a time, by primary key, because a large shard's days do not fit into memory.
             days, groups = _statistics(work.connection, tenant_id, month, settings.fiscal_start_month)
             report = make_report(
                 days,
@@ -137,7 +137,7 @@ class MonthlyReportBatch(StagingBatch):
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the workbook and the PDF, show them in the application, and queue the e-mails to the administrators.
 
-        Concurrent runs take turns, so that the record of a file matches the stored file.
+        Concurrent runs take turns, so that a file's record matches the stored file.
         :raises DocumentFailedError: there is no PDF; everything else is done.
         :raises PeopleDeletedError: another attempt of the run has delivered first.
         """
@@ -146,7 +146,7 @@ class MonthlyReportBatch(StagingBatch):
 
     def _deliver(self, work: Work, tenant_id: str) -> None:
         report, recipients = _stored_report(work.connection, work.run, tenant_id)
-        # What a killed worker has left may be too young for its retry. The run of the next month deletes it.
+        # A killed worker's unfinished files may be too young for its retry. The next month's run deletes them.
         for month in (previous_month(report.month), report.month):
             work.files.delete_unfinished(_folder(tenant_id, month))
         workbook = _workbook(work.connection, work.run, tenant_id, report)
@@ -173,7 +173,7 @@ class MonthlyReportBatch(StagingBatch):
         written: Sequence[dict[str, Any]],
         recipients: Sequence[str],
     ) -> None:
-        """In one transaction: record the files, show them in the application, queue the e-mails and delete the staging rows.
+        """Record the files, show them in the application, queue the e-mails and delete the staging rows, in one transaction.
 
         If there is no PDF, the PDF of an earlier run is withdrawn, because its figures may differ from the new workbook.
         """
@@ -252,7 +252,7 @@ def _host_row(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
 def _write(
     store: ObjectStore, tenant_id: str, report: MonthlyReport, format_name: str, content: bytes
 ) -> dict[str, Any]:
-    """Store a file; returns the values to record."""
+    """Store a file. Returns the values to record."""
     return {
         "format": format_name,
         "location": store.write(object_key(tenant_id, report, format_name), content),
@@ -262,7 +262,7 @@ def _write(
 
 
 def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: MonthlyReport) -> bytes:
-    """The workbook, with the tenant's people as staged for the run, read in chunks."""
+    """The workbook, with the staged people, read in chunks."""
     content = BytesIO()
     with (
         tenant_transaction(connection, [tenant_id]),
@@ -277,7 +277,7 @@ def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: 
 def _stored_report(
     connection: psycopg.Connection, run: Run, tenant_id: str
 ) -> tuple[MonthlyReport, Sequence[str]]:
-    """The report as last saved by any run, and the recipients that the tenant has set."""
+    """The report as last saved by any run, and the tenant's own recipients."""
     with tenant_transaction(connection, [tenant_id]):
         contents, recipients, has_people = _SQL.row(
             connection, "load_report", month=run.business_date.replace(day=1), execution_id=run.execution_id
@@ -292,7 +292,7 @@ def _stored_report(
 def _statistics(
     connection: psycopg.Connection, tenant_id: str, month: date, fiscal_start_month: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The tenant's days that the report needs, and the groups of the month's last day."""
+    """The report's days of the tenant, and the groups of the month's last day."""
     span = {
         "tenant_id": tenant_id,
         "first_day": first_needed_day(month, fiscal_start_month),

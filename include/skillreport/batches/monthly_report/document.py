@@ -50,14 +50,14 @@ _DAILY_CHARTS = {
     "error_rate": "api_calls",
 }
 
-# Without the number of users, because the page is too narrow.
+# Without the number of users, for the page's width.
 _MONTH_COLUMNS = {key: unit for key, unit in MONTH_UNITS.items() if key != "users_total"}
 
 
 def render_pdf(report: MonthlyReport) -> bytes:
     """The report as a PDF. The same report gives the same bytes.
 
-    A character that the fonts do not have is printed as a box. For threads and forks see ``compile_pdf``.
+    Characters without a glyph are printed as a box. For threads and forks see ``compile_pdf``.
     """
     # The day after the month, so that the bytes do not depend on the time of writing.
     dated = last_day_of(report.month) + timedelta(days=1)
@@ -126,7 +126,7 @@ def _usage(report: MonthlyReport) -> dict[str, Any]:
 
 
 def _day_marks(report: MonthlyReport, column: str) -> list[str | None]:
-    """What a daily chart shows on the days without data or without a record."""
+    """The marks of a daily chart on days without data or without a record."""
     text = words(report.language)
     return [
         text["missing_mark"]

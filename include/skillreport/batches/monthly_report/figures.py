@@ -36,13 +36,13 @@ class FigureUnit(StrEnum):
 
 
 class NotShown(StrEnum):
-    """Why a figure is not shown: it would reveal data of single people, or the host has no record of it on any day."""
+    """Why a figure is not shown: it would reveal data of single people, or the host has no record of it."""
 
     FEW_PEOPLE = "few_people"
     NO_RECORD = "no_record"
 
 
-# A rounded figure; None: there is no figure, because no day has data or the whole of a rate is 0.
+# A rounded figure; None: no day has data, or the divisor of a rate is 0.
 Shown = Decimal | NotShown | None
 
 
@@ -55,11 +55,11 @@ class ReportValue(BaseModel):
 class Figure(ReportValue):
     """A figure of the month, the previous month and the fiscal year, each rounded once to the unit.
 
-    Difference and growth are calculated from the rounded values, so that a reader can check them.
-    ``fiscal_kind``: the fiscal year's value is a total, a mean (of month ends, or of days), the highest day, or a rate of totals.
-    ``is_comparable`` is False for totals of two months that have data for different numbers of days because days are missing or
-    have no record of the figure. ``unrecorded_days`` counts the month's days that have data but no record of the figure, and
-    ``earlier_unrecorded_days`` those of the previous month and of the fiscal year before the month.
+    Difference and growth are calculated from the rounded values, so that a reader can check them. ``fiscal_kind``: the fiscal year's value
+    is a total, a mean (of month ends, or of days), the highest day, or a rate of totals. ``is_comparable`` is False for the totals of
+    months with different numbers of recorded days, if days are missing or have no record of the figure. ``unrecorded_days`` counts the
+    month's days that have data but no record of the figure, ``earlier_unrecorded_days`` such earlier days of the previous month and the
+    fiscal year.
     """
 
     key: str
@@ -99,10 +99,10 @@ class Figure(ReportValue):
 
 @dataclass(frozen=True)
 class FigureRule:
-    """How a figure is calculated from days. ``is_state``: it is the state at the end of the last day.
+    """The calculation of a figure from days. ``is_state``: it is the state at the end of the last day.
 
-    ``people`` is the column with the number of people whom the figure rates, if it rates people. ``record`` is the column that is null on
-    days of which the host has no record of the figure. Such days are left out.
+    ``people`` is the column with the number of rated people, if the figure rates people. ``record`` is the column that is null on days
+    without a record of the figure. Such days are omitted.
     """
 
     key: str
@@ -115,11 +115,10 @@ class FigureRule:
     record: str | None = None
 
     def recorded(self, days: Sequence[DayRow]) -> Sequence[DayRow]:
-        """The days with a record of the figure."""
         return [day for day in days if day[self.record] is not None] if self.record else days
 
     def shown(self, days: Sequence[DayRow]) -> Shown:
-        """The value, not rounded; not shown if no day has a record of it, or if it rates too few people."""
+        """The unrounded value; hidden if no day has a record of it, or if it rates too few people."""
         recorded = self.recorded(days)
         if days and not recorded:
             return NotShown.NO_RECORD
@@ -158,7 +157,7 @@ def _rate(parts: str, wholes: str) -> Callable[[Sequence[DayRow]], Decimal | Non
 def _last_share(
     parts: str, wholes: Sequence[str], times: int = 100
 ) -> Callable[[Sequence[DayRow]], Decimal | None]:
-    """The share of a part in the whole at the end of the last day; None if the whole is 0."""
+    """The share of a part at the end of the last day; None if the whole is 0."""
 
     def share(days: Sequence[DayRow]) -> Decimal | None:
         whole = sum(days[-1][column] for column in wholes) if days else 0
@@ -262,7 +261,7 @@ def make_figure(
     earlier: Sequence[DayRow],
     are_whole: bool,
 ) -> Figure:
-    """``earlier`` are the days before the month that the report reads; ``are_whole``: no day of the two months is missing."""
+    """``earlier`` are the report's days before the month. ``are_whole``: no day of the two months is missing."""
     unrecorded, unrecorded_before, unrecorded_earlier = (
         len(days) - len(rule.recorded(days)) for days in (current, previous, earlier)
     )
@@ -292,7 +291,7 @@ def make_figure(
 
 
 def _mean_of_ends(ends: Sequence[Shown]) -> Shown:
-    """The mean of the month ends that are shown. A mean that included a hidden value would reveal it."""
+    """The mean of the shown month ends. A mean with a hidden value would reveal it."""
     values = [end for end in ends if isinstance(end, Decimal)]
     if values:
         return sum(values, Decimal(0)) / len(values)

@@ -25,7 +25,7 @@ from include.skillreport.messaging.templates import Template
 # The e-mail about a month's report is sent once, even if the report is created again.
 _DEDUPE = timedelta(days=400)
 
-# The errors of an e-mail that may have arrived. The last one is that of ``outbox.park_crashed``.
+# The errors of an e-mail that may have arrived. ``outbox.park_crashed`` sets the last one.
 IN_DOUBT = [
     *(code for code, row in EMAIL.errors.items() if row.outcome is Outcome.AMBIGUOUS),
     "sender_lost",
@@ -101,5 +101,5 @@ def occasion(report: MonthlyReport) -> str:
 
 
 def _digest(address: str) -> str:
-    """A hash of the address: keys are logged, and addresses must not be."""
+    """A hash of the address, because keys are logged and addresses must not be."""
     return hashlib.sha256(address.lower().encode()).hexdigest()[:12]

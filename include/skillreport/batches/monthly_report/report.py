@@ -1,6 +1,6 @@
-"""The content of a monthly report. Workbook, PDF and e-mail show this content and calculate nothing.
+"""The content of a monthly report. Workbook, PDF and e-mail show it and calculate nothing.
 
-Pure: from rows of ``batch.statistics_day`` and ``batch.statistics_group`` to one value. The value can be stored as JSON without loss.
+Pure: rows of ``batch.statistics_day`` and ``batch.statistics_group`` in, one value out. JSON stores the value without loss.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from include.skillreport.batches.monthly_report.figures import (
 
 
 class DayFigures(ReportValue):
-    """A day of the month. A missing day has no figures. A figure is None if the host has no record of it on a day with data."""
+    """A day of the month. A missing day has no figures. A figure is None if the host has no record of it."""
 
     date: date
     is_missing: bool
@@ -44,7 +44,7 @@ class DayFigures(ReportValue):
 
 
 class MonthFigures(ReportValue):
-    """A month of the fiscal year, up to the reported month. ``days`` have data; a month without any has no figures."""
+    """A month of the fiscal year, up to the reported month. ``days`` counts days with data; a month without any has no figures."""
 
     month: date
     days: int
@@ -59,14 +59,14 @@ class MonthFigures(ReportValue):
 
     @property
     def has_hidden(self) -> bool:
-        """Whether a figure is hidden because it describes too few people."""
+        """True if a figure is hidden because it describes too few people."""
         return any(isinstance(value, NotShown) for value in (self.mean_level, self.coverage_rate))
 
 
 class SkillGroup(ReportValue):
     """The rated skills of one category or department. ``name`` is None for skills without a category and people without a department.
 
-    ``is_rest``: the group combines all groups that are too small to be shown; it has no name either.
+    ``is_rest``: the group combines all small groups and has no name either.
     """
 
     name: str | None
@@ -80,8 +80,8 @@ class SkillGroup(ReportValue):
 class MonthlyReport(ReportValue):
     """A tenant's report without the list of employees. Days are Asia/Tokyo.
 
-    The figures do not contain host rows for which no person was found: ``unplaced_events`` of the month, and ``unplaced_accounts`` of its
-    last day with data.
+    The figures do not contain host rows without a known person: ``unplaced_events`` of the month, and ``unplaced_accounts`` of its last day
+    with data.
     """
 
     tenant_code: str
@@ -108,12 +108,12 @@ class MonthlyReport(ReportValue):
 
     @property
     def has_previous(self) -> bool:
-        """Whether the previous month has a day with data."""
+        """True if the previous month has a day with data."""
         return len(self.previous_missing_days) < last_day_of(previous_month(self.month)).day
 
     @property
     def earlier_gaps(self) -> tuple[tuple[date, int], ...]:
-        """The fiscal year's months before the previous month with missing days, and how many days are missing.
+        """The fiscal year's months before the previous month that have missing days, with the number of these days.
 
         Days before the first day with data do not count.
         """
@@ -129,23 +129,23 @@ class MonthlyReport(ReportValue):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the tenant has neither employees nor accounts."""
+        """True if the tenant has neither employees nor accounts."""
         return not any(self.figure(key).current for key in ("employees", "users_total"))
 
     def has_record(self, key: str) -> bool:
-        """Whether the host has a record of the figure on a day of the month; False only if other figures have data."""
+        """True if the host has a record of the figure in the month. False only if other figures have data."""
         return self.figure(key).current is not NotShown.NO_RECORD
 
     def figure(self, key: str) -> Figure:
         return next(figure for figure in self.figures if figure.key == key)
 
 
-# The unit of each figure of ``Month``, in the order of its fields.
+# The unit of each figure of ``MonthFigures``, in the order of its fields.
 MONTH_UNITS = {name: rule.unit for name in MonthFigures.model_fields for rule in RULES if rule.key == name}
 
 
 def first_needed_day(month: date, fiscal_start_month: int) -> date:
-    """The first day whose row a report of this month (its first day) needs."""
+    """The first day of the rows for a report of this month (its first day)."""
     return min(fiscal_start(month, fiscal_start_month), previous_month(month))
 
 

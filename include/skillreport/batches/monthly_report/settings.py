@@ -9,9 +9,9 @@ from include.skillreport.core.settings import TenantSection
 
 
 class MonthlyReportSettings(TenantSection):
-    """How BATCH-004's reports look and who is notified. A tenant may override each setting.
+    """The look of BATCH-004's reports, and who is notified. A tenant may override each setting.
 
-    ``recipients`` are email addresses (joined by commas in a tenant's own value). Without any, the administrator is notified.
+    ``recipients`` are e-mail addresses (joined by commas in a tenant's own value). If there are none, the administrator is notified.
     """
 
     key = "monthly_report"

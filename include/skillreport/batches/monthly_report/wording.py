@@ -62,7 +62,7 @@ def growth_text(figure: Figure) -> str:
 
 
 def tone(figure: Figure) -> str:
-    """Whether the change is ``good``, ``bad`` or ``neutral``. It is neutral if the months are not comparable."""
+    """``good``, ``bad`` or ``neutral``; neutral if the months are not comparable."""
     difference = figure.difference
     if not difference or not figure.is_comparable or figure.rise_is == "neutral":
         return "neutral"
@@ -85,7 +85,7 @@ def title(report: MonthlyReport) -> str:
 
 
 def notices(report: MonthlyReport) -> list[str]:
-    """The notices on the front page: what is missing from the figures, and an empty tenant."""
+    """The notices on the front page: data missing from the figures, and an empty tenant."""
     text, language = words(report.language), report.language
     texts = []
     missing, missing_before = report.missing_days, report.previous_missing_days
@@ -113,7 +113,7 @@ def notices(report: MonthlyReport) -> list[str]:
 
 
 def _record_notices(report: MonthlyReport) -> list[str]:
-    """Figures without a record: in the whole month, on some of its days, and on earlier days of figures with a record."""
+    """Notices about figures without a record: in the entire month, on some of its days, and on earlier days."""
     text = words(report.language)
     absent = [figure for figure in report.figures if figure.current is NotShown.NO_RECORD]
     others = [figure for figure in report.figures if figure not in absent]

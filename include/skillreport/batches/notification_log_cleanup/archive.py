@@ -21,20 +21,20 @@ from include.skillreport.core.execution.row_archive import (
 
 _SQL = Statements(Path(__file__).parent)
 
-# The rows that one statement reads, and the rows that one transaction deletes.
+# The rows per reading statement, and per deleting transaction.
 CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True)
 class ArchivedTable:
-    """A table to archive. ``name`` is part of the names of its files and of its statements."""
+    """A table to archive. Its files and statements contain ``name``."""
 
     name: str
     table: str
     id_column: str
 
     def staging_id(self, execution_id: str) -> str:
-        """The value of ``batch.old_notification.execution_id`` under which a run stages this table's ids."""
+        """The ``batch.old_notification.execution_id`` of this table's staged ids."""
         return execution_id if self is NOTIFICATIONS else f"{execution_id}:{self.name}"
 
 
@@ -44,7 +44,7 @@ MESSAGES = ArchivedTable("messages", "batch.outbox", "message_id")
 
 @dataclass(frozen=True)
 class Job:
-    """The tenant and its rows to archive: finished before ``cutoff`` (naive UTC) and not needed ``today`` (aware).
+    """A tenant's rows to archive: finished before ``cutoff`` (naive UTC) and not needed ``today`` (aware).
 
     Archives of business dates before ``archived_since`` have expired.
     """
@@ -65,10 +65,10 @@ class Job:
 
 
 def archive(connection: psycopg.Connection, source: ArchivedTable, job: Job, store: ObjectStore) -> int:
-    """Archive and delete the tenant's staged rows of a table that still qualify; returns the number of deleted rows.
+    """Archive and delete the tenant's staged rows of a table that still qualify. Returns the number of deleted rows.
 
-    ``connection`` is in autocommit mode: no locks are held while files are written.
-    :raises ArchiveError: a file cannot be written, or differs from what was written.
+    ``connection`` is in autocommit mode, so no locks are held while files are written.
+    :raises ArchiveError: a file cannot be written, or differs from the written bytes.
     """
     target = RowArchive(
         store, f"{job.folder}/{job.business_date}/{job.execution_id}-{source.name}", source.table
@@ -86,7 +86,7 @@ def archive(connection: psycopg.Connection, source: ArchivedTable, job: Job, sto
 
 
 def _rows(connection: psycopg.Connection, source: ArchivedTable, job: Job) -> Iterator[ArchivedRow]:
-    """The staged rows to archive, in the order of their ids. No transaction is open between two chunks."""
+    """The staged rows to archive, by id. No transaction is open between two chunks."""
     last_id = ""
     while True:
         with tenant_transaction(connection, [job.tenant_id]):
@@ -107,7 +107,7 @@ def _rows(connection: psycopg.Connection, source: ArchivedTable, job: Job) -> It
 
 
 def _delete(connection: psycopg.Connection, source: ArchivedTable, job: Job, lines: list[bytes]) -> int:
-    """Delete these archived rows, except rows that have changed since or are locked."""
+    """Delete these archived rows, except changed or locked ones."""
     copies = copies_of(lines, source.id_column)
     with tenant_transaction(connection, [job.tenant_id]):
         return _SQL.execute(connection, f"delete_{source.name}", **_about(job), **copies).rowcount

@@ -1,4 +1,4 @@
-"""BATCH-019-04: archives finished notifications that are older than the tenant's retention, then deletes them, and later the archives."""
+"""BATCH-019-04: archives and deletes finished notifications older than the tenant's retention, and later deletes the archives."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _TENANT_LOCK = 19_04
 class NotificationLogCleanupBatch(TenantBatch):
     """The steps of BATCH-019-04; see ``include.skillreport.core.execution.batch``.
 
-    The staging rows (``batch.old_notification``) stay until the run is closed. So another attempt does not read the application's table
-    again, and still counts what the earlier attempt has archived.
+    The staging rows (``batch.old_notification``) stay until the run is closed. So another attempt does not reread the application's table,
+    and counts the earlier attempt's archived rows, too.
     """
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Suspended, ended and deleted tenants: their rows and archives expire too."""
+        """Suspended, ended and deleted tenants, because their rows and archives expire, too."""
         return set(_SQL.column(request.platform, "known_tenants"))
 
     def prepare(self, work: Work) -> None:
-        """Read the application's notifications once; stage the ids to archive, and one row with an empty id per tenant."""
+        """Read the application's notifications once. Stage the ids to archive, and one row with an empty id per tenant."""
         rows = _SQL.execute(
             work.connection,
             "load_overrides",
@@ -64,14 +64,14 @@ class NotificationLogCleanupBatch(TenantBatch):
         )
 
     def unprepared(self, work: Work) -> Sequence[str]:
-        """The tenants without the row with the empty id. The row separates "nothing is old enough" from "not searched yet"."""
+        """The tenants without the row with the empty id, which separates "nothing is old enough" from "not searched yet"."""
         staging_id = NOTIFICATIONS.staging_id(work.run.execution_id)
         return _SQL.column(
             work.connection, "unprepared_tenants", staging_id=staging_id, tenant_ids=list(work.tenant_ids)
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Find the outbox messages to archive, and count all rows; ``write_files`` archives them."""
+        """Find the outbox messages to archive, and count all rows. ``write_files`` archives them."""
         preferences = load_preferences(work.connection, self._settings, _start_of_day(work.run))
         staging = {
             "staging_id": NOTIFICATIONS.staging_id(work.run.execution_id),
@@ -106,11 +106,11 @@ class NotificationLogCleanupBatch(TenantBatch):
         return results
 
     def write_files(self, work: Work, tenant_id: str) -> None:
-        """Archive, read back, delete: first the notifications, then the outbox messages, which need their notifications to be deleted.
+        """Archive, read back and delete the notifications, then the outbox messages, whose notifications must be deleted first.
 
-        Then delete the archives that are older than the tenant's ``archive_days``.
+        Then delete the archives older than the tenant's ``archive_days``.
         """
-        # The lock prevents two runs from archiving the same rows twice.
+        # The lock prevents two runs from archiving the same rows.
         with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
             job = self._job(work.connection, work.run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
@@ -142,7 +142,7 @@ class NotificationLogCleanupBatch(TenantBatch):
     def _cutoffs(
         self, run: Run, tenant_ids: Sequence[str], preferences: Mapping[str, Preferences]
     ) -> dict[str, Any]:
-        """Statement parameters: the tenants, and in the same order the cutoff of each."""
+        """Statement parameters: the tenants, and their cutoffs in the same order."""
         days = [self._of(preferences, tenant_id).settings.retention_days for tenant_id in tenant_ids]
         return {"tenant_ids": list(tenant_ids), "cutoffs": [_cutoff(run, one) for one in days]}
 
@@ -151,12 +151,12 @@ class NotificationLogCleanupBatch(TenantBatch):
 
 
 def _start_of_day(run: Run) -> datetime:
-    """The time (aware) that all rules use: the same for every attempt of the run, and never in the future."""
+    """The time (aware) for all rules: equal in every attempt of the run, and never in the future."""
     return utc_bounds(run.business_date).start.replace(tzinfo=UTC)
 
 
 def _cutoff(run: Run, retention_days: int) -> datetime:
-    """The start of the first Japanese day that is retained, as naive UTC."""
+    """The start of the first retained Japanese day, as naive UTC."""
     return utc_bounds(_days_before(run, retention_days)).start
 
 

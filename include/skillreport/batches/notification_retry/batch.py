@@ -1,4 +1,4 @@
-"""BATCH-019-02: reads bounces, retries due messages, parks those of lost senders, and reports those that an operator must decide."""
+"""BATCH-019-02: reads bounces, retries due messages, parks messages of lost senders, and reports messages that operators must decide."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class NotificationRetryBatch(TenantBatch):
         self._settings = notifications.settings
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that are no longer active, with unfinished messages, failures that are not reported, or ends that the application
-        does not know yet. They get only letters.
+        """Inactive tenants with unfinished messages, unreported failures, or a status that the application's row does not show yet. They
+        get only contract e-mails.
         """
         return set(_SQL.column(request.platform, "former_tenants_with_messages"))
 
     def read_mailbox(self, work: Work) -> RunRemark | None:
-        """Read bounces, complaints and unsubscriptions, each mail in its own transaction. Bounced messages are final failures of this run.
+        """Read bounces, complaints and unsubscriptions, each in its own transaction. Bounced messages are final failures of this run.
 
-        A mailbox that fails is a remark, because the tenants' work does not need it. A dry run does not read the mailbox.
+        A failing mailbox is only a warning, because the tenants' work does not need it. A dry run does not read it.
         """
         if work.run.dry_run:
             return None
@@ -84,9 +84,9 @@ class NotificationRetryBatch(TenantBatch):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Park the messages of lost senders, give up messages that are too old, and replace messages of closed channels by e-mails.
+        """Park messages of lost senders, expire late messages, and replace messages of closed channels by e-mails.
 
-        The first run after a pause holds what waits, so that none of it is given up.
+        The first run after a pause holds waiting messages for approval, so that they do not expire.
         """
         now = datetime.now(UTC)
         outbox.mirror_rest(work.connection)
@@ -110,23 +110,25 @@ class NotificationRetryBatch(TenantBatch):
         return results
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
+        """Send the due messages. A tenant fails, with the counts, if it has new final failures, contract e-mails that wait too long, or
+        newly closed channels.
+        """
         judge = partial(_final_failures, work.run, [result.unit_id for result in results])
         return self._notifications.send_results(work, results, judge=judge)
 
     def send_decided(
         self, work: Work, results: Sequence[UnitResult], *, reopened_all: bool
     ) -> Sequence[UnitResult | UnitFailure]:
-        """Send the due messages for an operator who has decided about some of them, or has reopened all channels of the tenants.
+        """Send the due messages for an operator who decided about some of them, or reopened all channels of the tenants.
 
-        A tenant fails if one of these messages fails finally, or one of these channels is closed again. What else fails is left to
-        BATCH-019-02, which reports it to all operators.
+        A tenant fails if such a message fails finally, or such a channel closes again. BATCH-019-02 reports other failures to all
+        operators.
         """
         judge = partial(_failures_of_decided, work.run, [result.unit_id for result in results], reopened_all)
         return self._notifications.send_results(work, results, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
-        """The mail servers that refuse the installation, and services that have not answered for hours."""
+        """The mail servers that reject the installation, and services that have not answered for hours."""
         return service_remarks(platform, datetime.now(UTC))
 
 
@@ -142,7 +144,7 @@ def _give_up(
 
 
 def _too_old(run: Run, preferences: Mapping[str, Preferences], now: datetime) -> dict[str, Any]:
-    """The parameters that say which messages are too old."""
+    """The parameters for the age limits of messages."""
     day_end = datetime.combine(run.business_date, time(), JAPAN) + timedelta(days=1)
     return {
         "now": now,
@@ -159,9 +161,7 @@ def _final_failures(
     preferences: Mapping[str, Preferences],
     connection: psycopg.Connection,
 ) -> dict[str, UnitFailure]:
-    """The sentences per tenant: its messages that are not retried any more, its contract letters that wait too long, and its closed
-    channels.
-    """
+    """The failures by tenant: final failures of messages, contract e-mails that wait too long, and closed channels."""
     about = {"execution_id": run.execution_id}
     letters = _too_old(run, preferences, datetime.now(UTC))
     with tenant_transaction(connection, tenant_ids):
@@ -178,7 +178,7 @@ def _failures_of_decided(
     _: Mapping[str, Preferences],
     connection: psycopg.Connection,
 ) -> dict[str, UnitFailure]:
-    """The sentences per tenant about the messages that the run has decided about, and the channels that it has reopened."""
+    """The failures by tenant: of messages that the run decided about, and channels that it reopened."""
     with tenant_transaction(connection, tenant_ids):
         messages = _take_final_failures(connection, run, only_decided=True)
         channels = _SQL.rows(
@@ -200,7 +200,6 @@ def _take_final_failures(
 
 
 def _by_tenant(*kinds: Sequence[Mapping[str, Any]]) -> dict[str, UnitFailure]:
-    """The failures of tenants with messages, waiting letters or closed channels."""
     by_tenant: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
     for place, rows in enumerate(kinds):
         for row in rows:

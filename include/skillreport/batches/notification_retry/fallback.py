@@ -50,8 +50,8 @@ def fall_back_to_mail(
 ) -> int:
     """Replace the messages behind closed channels by e-mails, in the caller's transaction. Returns the number of e-mails.
 
-    ``settings`` of each tenant: ``fallback_hours`` are the hours of closure after which this happens; 0: never. Tenants without an address
-    are left out, and so are messages that the application has withdrawn or that the tenant has switched off.
+    A tenant's ``fallback_hours`` are the hours from the closure; 0: never. Omits tenants without an address, and messages that the
+    application has withdrawn or the tenant has switched off.
     """
     administrators = load_administrators(connection)
     hours = {
@@ -117,10 +117,10 @@ def fallback_letter(
 
 
 def _text(channel: Channel, row: Mapping[str, Any]) -> str:
-    """Subject and text of a message: the application's present ones, otherwise those that were queued."""
+    """The message's subject and text: the application's present ones, otherwise the queued ones."""
     if row["host_subject"] is not None:
         now = literal(EMAIL, row["host_subject"], row["host_body"], is_html=row["host_is_html"])
-        # The e-mail to the administrator does not include the file of a letter.
+        # The e-mail to the administrator does not include the file of a billing e-mail.
         elsewhere = f"\n\n{row['unattached_text']}" if row["unattached_text"] else ""
         return f"{now.subject}\n{now.text}{elsewhere}"
     return channel.plain_text(row["subject"], row["body"])

@@ -1,4 +1,4 @@
-"""BATCH-019-05: checks daily whether the tenants' notification settings work, without sending a message to any channel."""
+"""BATCH-019-05: checks daily whether the tenants' notification settings work, without sending messages."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
 
-# The number of channels that are checked concurrently, and the time limit of each in seconds: for the login, and for each destination.
+# The number of concurrently checked channels, and their time limits in seconds: for the login, and for each destination.
 _CONCURRENT_CHECKS = 50
 _TIME_TO_ANSWER = 60
 _TIME_FOR_DESTINATION = 2
 
-# The prefix of findings that come from services. Findings about the rows do not have it.
+# The prefix of services' findings. Findings in rows lack it.
 _SERVICE_PREFIX = "接続先 "
 
-# The refusals of the installation by a mail server.
+# The errors with which a mail server rejects the installation.
 _ACCESS_CODES = [code for code, row in EMAIL.errors.items() if row.error_class is ErrorClass.ACCESS]
 
 
 @dataclass(frozen=True)
 class _Channel:
-    """An enabled row of SYS_IntegrationConfig; without a configuration, a field of the row is missing.
+    """An enabled row of SYS_IntegrationConfig. ``config`` is None if a field of the row is missing.
 
     The webhook of a setting has no ``integration_id``.
     """
@@ -88,14 +88,14 @@ class _Answer:
 
     @property
     def health(self) -> str:
-        """The health text for the application's page of integrations."""
+        """The health on the application's page of integrations."""
         if self.broken or self.channel.config is None:
             return "UNHEALTHY"
         return "UNKNOWN" if self.unasked else "HEALTHY"
 
     @property
     def accepts_login(self) -> bool:
-        """Whether the service has accepted the credentials. A destination may still have a problem."""
+        """True if the service accepted the credentials. A destination may still have a problem."""
         problems = (*self.broken, *self.unasked)
         return self.channel.config is not None and all(each.destination for each in problems)
 
@@ -125,10 +125,10 @@ class NotificationSettingsCheckBatch(StagingBatch):
         return [_result(tenant_id, found[tenant_id]) for tenant_id in work.tenant_ids]
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Check the settings with the services without sending a message. Save their findings, and queue an e-mail about new findings.
+        """Check the settings with the services without sending a message. Save the findings, and queue an e-mail about new ones.
 
-        If the mail server rejects the installation's own login, the operators must solve this: every tenant of the run fails, except
-        tenants with their own mail server.
+        If the mail server rejects the installation's own login, every tenant fails, except tenants with their own mail server, because the
+        operators must solve this.
         """
         tenant_ids = [result.unit_id for result in results]
         with tenant_transaction(work.connection, tenant_ids):
@@ -163,7 +163,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
         return checked
 
     def digest(self, work: Work) -> Digest:
-        """The warnings about the installation's mail server, on their first day and then in the run for each Monday."""
+        """The warnings about the installation's mail server, on their first day and then in each Monday's run."""
         codes = _SQL.column(
             work.connection,
             "unreported_mail_warnings",
@@ -203,7 +203,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
         answers: Sequence[_Answer],
         preferences: Preferences,
     ) -> UnitResult | UnitFailure:
-        """If one tenant's rows cause an error, only this tenant fails."""
+        """Save one tenant's answers. If its rows cause an error, only this tenant fails."""
         try:
             return self._save_answers(connection, run, result, answers, preferences)
         except Exception as error:
@@ -219,7 +219,6 @@ class NotificationSettingsCheckBatch(StagingBatch):
         answers: Sequence[_Answer],
         preferences: Preferences,
     ) -> UnitResult:
-        """Save the services' answers about one tenant's channels."""
         tenant_id = result.unit_id
         found = sorted(
             {
@@ -286,7 +285,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
         preferences: Preferences,
         address: str,
     ) -> int:
-        """Queue one e-mail about all findings that were not reported to the administrator yet; returns their number."""
+        """Queue one e-mail about the administrator's unreported findings. Returns their number."""
         rows = _SQL.execute(
             connection, "take_unreported_findings", tenant_id=tenant_id, execution_id=run.execution_id
         ).fetchall()
@@ -348,7 +347,7 @@ async def _validate(
         ):
             return await client.validate(destinations)
     except Exception as problem:
-        # A client should never raise. If it does, the other checks continue.
+        # A client should never raise, but if it does, the other checks continue.
         code = "timeout" if isinstance(problem, TimeoutError) else "connection_lost"
         error = failed(channel, code).error
         assert error is not None
@@ -373,7 +372,6 @@ def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[s
 
 
 def _destinations(channel: Channel, settings: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """The destinations of a tenant's settings for a channel."""
     named = [
         destination
         for setting in settings
@@ -392,7 +390,7 @@ def _save(
     of_services: bool,
     unanswered: Sequence[str] = (),
 ) -> None:
-    """Replace earlier findings in the rows or of the services. The findings of a service that does not answer now stay."""
+    """Replace earlier findings in the rows or of the services. The findings of a service that does not answer stay."""
     _SQL.execute(
         connection,
         "save_findings",
@@ -410,7 +408,7 @@ def _subject(channel: _Channel) -> str:
 
 
 def _is_broken(finding: ChannelFinding) -> bool:
-    """Whether messages fail until a person fixes it. Otherwise the service did not answer."""
+    """True if messages fail until a user fixes the setting. Otherwise the service did not answer."""
     error = finding.error
     return error.error_class is ErrorClass.ACCESS or (
         error.outcome is Outcome.PERMANENT and error.error_class is not ErrorClass.SERVICE
@@ -430,7 +428,7 @@ def _mail_failure(tenant_id: str, finding: ChannelFinding) -> UnitFailure:
 def _with_mail_warnings(
     outcome: UnitResult | UnitFailure, mail: Sequence[ChannelFinding]
 ) -> UnitResult | UnitFailure:
-    """The outcome with the warnings of the installation's mail server, which the digest reads from all shards."""
+    """The outcome with the mail server's warnings, which the digest reads from all shards."""
     codes = [each.error.code for each in mail if each.is_warning]
     if not codes or isinstance(outcome, UnitFailure):
         return outcome

@@ -21,7 +21,7 @@ from include.skillreport.messaging.templates import Template, TemplateRefusedErr
 
 _LONGEST_VALUE = 40
 
-# What to do about the answer of a service, in Japanese, and what it means with what to do, in English.
+# The action for a service's answer in Japanese, and its meaning and the action in English.
 _SERVICE_ANSWERS = defaultdict(
     lambda: (
         "サービスの側の設定を確かめてください",
@@ -54,9 +54,9 @@ _LANGUAGES = {"ja": ("日本語", "Japanese"), "en": ("英語", "English")}
 
 @dataclass(frozen=True, order=True)
 class SettingFinding:
-    """A setting that does not work. ``subject`` names the setting, ``code`` the problem; ``detail`` is a sentence for people.
+    """A setting that does not work. ``subject`` names the setting, ``code`` the problem; ``detail`` is a sentence.
 
-    Both are words of the tenant's people, not of the database. ``english`` says the same in English letters.
+    ``subject`` and ``detail`` use the tenant's words, not the database's. ``english`` is the text for e-mails in English.
     """
 
     subject: str
@@ -92,7 +92,7 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
 
 
 def service_finding(subject: str, channel: Channel, finding: ChannelFinding) -> SettingFinding:
-    """What a channel's service says about its settings, or about one of the destinations."""
+    """The finding from a service's answer about its settings or a destination."""
     error = finding.error
     to_do, answer = _WARNING if finding.is_warning else _SERVICE_ANSWERS[error.error_class]
     about = ("（通知設定の宛先の 1 つ）", " (one of the destinations)") if finding.destination else ("", "")
@@ -119,7 +119,7 @@ def _preferences(refused: Mapping[str, str]) -> Iterator[SettingFinding]:
 
 @cache
 def setting_names() -> dict[str, dict[str, dict[str, str]]]:
-    """How letters name the settings, by setting, language and part."""
+    """The names of the settings in e-mails, by setting, language and part."""
     names: dict[str, dict[str, dict[str, str]]] = load_yaml(Path(__file__).with_name("setting_names.yaml"))
     return names
 
@@ -250,7 +250,7 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         destinations = destinations_of(row)
         if channel == EMAIL:
             yield from _mailboxes(subject, english, destinations, tenant.former_mailboxes)
-        # A reminder is sent once to each destination, however many settings name it.
+        # A reminder is sent once to each destination, even if several settings name it.
         if row["trigger_event"] and not is_of_reminder(row):
             for destination in destinations:
                 seen[row["trigger_event"], channel, destination.lower()] += 1
@@ -300,5 +300,4 @@ def _unknown_channel(subject: str, english: str) -> SettingFinding:
 
 
 def _name(channel: Channel) -> str:
-    """The name of a channel in English."""
     return channel.label if channel.label.isascii() else "e-mail"

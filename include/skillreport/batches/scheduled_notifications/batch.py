@@ -1,6 +1,6 @@
 """BATCH-019-01: sends the application's notifications that are due by nine o'clock and the day's reminders, each once.
 
-Reminders of overdue invoices are letters of billing. Tenants that have left get them too.
+Reminders of overdue invoices are billing e-mails. Former tenants get them, too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         self._billing = billing
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that have left and have a due letter about an invoice. They get no other messages."""
+        """Former tenants with a due e-mail about an invoice. They get no other messages."""
         cutoff = naive_utc(sending_time(request.business_date))
         former = _SQL.column(request.platform, "former_tenants_with_letters", cutoff=cutoff)
         if BillingSettings.load().sends_reminders:
@@ -88,9 +88,9 @@ class ScheduledNotificationsBatch(StagingBatch):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row.
+        """Put due notifications into the outbox, each once, and mark expired ones in the application's row.
 
-        The first run after a pause holds what waits.
+        The first run after a pause holds the waiting messages for approval.
         """
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
         preferences = load_preferences(work.connection, self._settings, _cutoff(work.run))
@@ -115,13 +115,11 @@ class ScheduledNotificationsBatch(StagingBatch):
         return defer(work.connection, work.run, SCHEDULED_NOTIFICATIONS, results)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
-        """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
-        claimed.
-        """
+        """Send all due messages of these tenants. The outcomes contain the tenants' counts, including messages claimed by other senders."""
         return self._notifications.send_results(work, results, statuses=(Status.PENDING,))
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
-        """The mail servers that refuse the installation, and services that have not answered for hours."""
+        """The mail servers that reject the installation, and services that have not answered for hours."""
         return service_remarks(platform, datetime.now(UTC))
 
     def _enqueue(
@@ -136,7 +134,7 @@ class ScheduledNotificationsBatch(StagingBatch):
     ) -> UnitResult:
         tenant_id, cutoff, settings = signal["tenant_id"], _cutoff(run), preferences.settings
         oldest = cutoff - timedelta(hours=settings.expire_hours)
-        # A letter about an invoice is sent however late it is. The hours until it is given up begin with this run, at the earliest.
+        # E-mails about invoices never expire, so a late one is due ``expire_hours`` before the cutoff at the earliest.
         waiting = [
             (row, max(_scheduled_at(row), oldest) if row["is_letter"] else _scheduled_at(row))
             for row in signal["waiting"]
@@ -208,7 +206,7 @@ class ScheduledNotificationsBatch(StagingBatch):
 
 
 def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) -> bool:
-    """Whether a setting holds a notification of the application. Letters about invoices have no such setting."""
+    """True if a setting holds a notification of the application. No setting holds e-mails about invoices."""
     if row["is_letter"]:
         return False
     return row["is_switched_off"] or Lane(tenant_id, CHANNELS[row["channel"]]) in switched_off.channels
@@ -237,7 +235,7 @@ def _load_routes(
 
 
 def _cutoff(run: Run) -> datetime:
-    # Notifications that are scheduled up to this time are due.
+    # Notifications scheduled up to this time are due.
     return sending_time(run.business_date)
 
 
@@ -246,7 +244,7 @@ def _scheduled_at(row: Mapping[str, Any]) -> datetime:
 
 
 def _has_text(row: Mapping[str, Any]) -> bool:
-    """Whether there is something to read. The batches do not fill the row's own template (template_id)."""
+    """True if the row contains a text. The batches do not fill the row's own template (template_id)."""
     return bool(row["subject"] or row["body"].strip())
 
 

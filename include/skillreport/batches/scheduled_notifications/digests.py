@@ -18,9 +18,9 @@ _MORE = {"ja": "（ほか {} 件）", "en": " (and {} more)"}
 
 
 def digests(drafts: Iterable[MessageDraft], kinds: Collection[str]) -> list[MessageDraft]:
-    """The drafts. Drafts of one kind for one recipient are merged into one message. ``kinds`` are the template keys to merge.
+    """Merge drafts of one kind for one recipient into one message. ``kinds`` are the template keys to merge.
 
-    The single drafts stay as merged ones, so each event keeps its key and is never sent twice.
+    Merged drafts stay in the result (``is_merged``), so each event keeps its key and is never sent twice.
     """
     groups: dict[tuple[str | None, Channel, str], list[MessageDraft]] = {}
     result = []
@@ -51,7 +51,7 @@ def _parts(group: Sequence[MessageDraft]) -> Iterator[Sequence[MessageDraft]]:
 
 
 def _fits(part: Sequence[MessageDraft]) -> bool:
-    """Whether the channel accepts these reminders as one message."""
+    """True if the channel accepts these reminders as one message."""
     return part[0].channel.fits(_text(part), _riches(part))
 
 
@@ -75,6 +75,6 @@ def _text(part: Sequence[MessageDraft]) -> str:
 
 
 def _riches(part: Sequence[MessageDraft]) -> list[Any] | None:
-    """The messages in the channel's own format. None if one of them has none."""
+    """The messages in the channel's own format. None if a message has none."""
     riches = [draft.rich for draft in part]
     return None if any(rich is None for rich in riches) else riches

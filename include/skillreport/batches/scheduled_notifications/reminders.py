@@ -1,4 +1,4 @@
-"""Reminders of certificates that end and of goals that are due. Pure: rows in, messages out."""
+"""Reminders of expiring certificates and due goals. Pure: rows in, messages out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from include.skillreport.messaging.templates import Template, TemplateRefusedErr
 
 @dataclass(frozen=True)
 class Route:
-    """A template and a destination. The template's channel is the route's. An e-mail goes to the employee and has no destination here."""
+    """A template, which determines the channel, and a destination. An e-mail goes to the employee and has no destination here."""
 
     template: Template
     destination: str = field(default="", repr=False)
@@ -25,7 +25,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Occasion:
-    """The event of one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends.
+    """The event of one employee's reminder: a certificate or a goal (``reference``), and its last day in Japan.
 
     A reminder shows dates of ``variables`` in words, in the language of its template.
     """
@@ -39,7 +39,7 @@ class Occasion:
 
 @dataclass(frozen=True)
 class Reminders:
-    """The messages of a tenant, and notes for its outcome about messages that could not be written."""
+    """A tenant's messages, and notes about messages that could not be written."""
 
     drafts: list[MessageDraft]
     notes: list[str]
@@ -55,10 +55,11 @@ def reminders(
     due_at: datetime,
     service: ServiceSettings,
 ) -> Reminders:
-    """One message per event, threshold and route. The threshold is the smallest one not below the days left, so a missed day is caught up.
+    """One message per event, threshold and route. The threshold is the smallest one that is not below the days left, so the next run
+    catches up a missed day.
 
-    ``days_before`` are the thresholds and ``routes`` the routes by template key. Employees without an address get no e-mail; a note counts
-    them. ``service`` gives the variables ``service_name`` and others.
+    ``days_before`` are the thresholds and ``routes`` the routes, by template key. Employees without an address get no e-mail; a note counts
+    them. ``service`` provides variables such as ``service_name``.
     """
     drafts: list[MessageDraft] = []
     refused: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""BATCH-018-05: aligns each tenant's settings with its plan and contract. A value that a person has set is reported, not overwritten."""
+"""BATCH-018-05: aligns each tenant's settings with its plan and contract. Values set by others are reported, not overwritten."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SAMPLE_NOTE = (
     "見本の一覧のため書き込みません。plan_settings.yaml の内容を決めて sample: false にしてください"
 )
 
-# The number of problems that one tenant's outcome lists in full. The others are counted.
+# The maximum number of problems in a tenant's outcome. The others are counted.
 _LISTED = 30
 
 _KIND_NAMES = {"inserted": "追加", "revived": "復活", "updated": "更新"}
@@ -100,8 +100,7 @@ class SettingsSyncBatch(TenantBatch):
     def digest(self, work: Work) -> Digest:
         """The new serious problems, by tenant. They count as reported once this transaction is committed."""
         with work.connection.transaction():
-            # Concurrent runs take this lock one after the other, so they do not report the same problems. It does not block the tenants'
-            # work.
+            # So concurrent runs do not report the same problems. The lock does not block the tenants' work.
             work.connection.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
             run = {"execution_id": work.run.execution_id}
             rows = _SQL.rows(work.connection, "untold_problems", **run)
@@ -125,7 +124,7 @@ class SettingsSyncBatch(TenantBatch):
         plans: Mapping[str, SettingsPlan],
         applied: Mapping[str, Mapping[str, Desired]],
     ) -> None:
-        """Write the settings, then the history of the rows that were actually written, then the values that count as applied."""
+        """Write the settings, the history of the written rows, and the values that count as applied."""
         changes = {
             (tenant_id, change.key): self._change_row(tenant_id, change, applied[tenant_id].get(change.key))
             for tenant_id, plan in plans.items()
@@ -144,7 +143,7 @@ class SettingsSyncBatch(TenantBatch):
             kept = [row for place, row in changes.items() if place in written]
             _SQL.execute(connection, "record_changes", **about, changes=Jsonb(kept))
         for tenant_id, plan in plans.items():
-            # The application inserted the row first: the batch's locks do not block inserts.
+            # The application inserted the row first, because the batch's locks do not block inserts.
             lost = [change for change in plan.changes if (tenant_id, change.key) not in written]
             for change in lost:
                 plan.changes.remove(change)
@@ -169,7 +168,7 @@ class SettingsSyncBatch(TenantBatch):
 
     def _change_row(self, tenant_id: str, change: SettingChange, applied: Desired | None) -> dict[str, Any]:
         definition = self._plans.settings[change.key]
-        # The loader of the file already rejects such a key. This is the last check before the write.
+        # The file's loader rejects such keys, too. This is the last check before the write.
         assert not is_protected(change.key)
         return {
             "tenant_id": tenant_id,
@@ -242,7 +241,7 @@ class SettingsSyncBatch(TenantBatch):
 
 
 def lock_tenants(work: Work) -> None:
-    """Lock the tenants' plans. The second of two concurrent runs waits and then sees the changes of the first."""
+    """Lock the tenants' plans. The second of two concurrent runs waits, and then sees the first one's changes."""
     _SQL.execute(work.connection, "begin_tenants", execution_id=work.run.execution_id)
     _SQL.execute(work.connection, "lock_tenants")
 
@@ -250,7 +249,7 @@ def lock_tenants(work: Work) -> None:
 def _load_settings(
     connection: psycopg.Connection, run: Run, keys: Sequence[str]
 ) -> tuple[dict[str, list[Setting]], dict[str, dict[str, Desired]], dict[str, dict[str, str]]]:
-    """By tenant: the present settings, the last applied settings, and the values that operators have undone."""
+    """The present settings, the last applied settings, and the values undone by operators, by tenant."""
     settings: dict[str, list[Setting]] = defaultdict(list)
     applied: dict[str, dict[str, Desired]] = defaultdict(dict)
     undone: dict[str, dict[str, str]] = defaultdict(dict)
@@ -265,7 +264,6 @@ def _load_settings(
 
 
 def _plan_of(row: Mapping[str, Any]) -> str:
-    """The tenant's plan; empty if it has none."""
     return row["subscription_plan"] or (TRIAL if row["status"] == "TRIAL" else "")
 
 

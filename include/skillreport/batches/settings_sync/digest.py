@@ -18,7 +18,7 @@ SEVERITY_NAMES = {
     ProblemSeverity.CRITICAL: "重大",
 }
 
-# The number of a tenant's problems that are listed in full. The others are counted.
+# The maximum number of listed problems per tenant. The others are counted.
 _LISTED_OF_TENANT = 3
 
 
@@ -52,7 +52,7 @@ def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list
 
 
 def is_critical(tenants: Sequence[TenantProblems]) -> bool:
-    """Whether any of the problems is critical."""
+    """True if a problem is critical."""
     return any(
         problem.severity is ProblemSeverity.CRITICAL for tenant in tenants for problem in tenant.problems
     )
@@ -65,7 +65,7 @@ def sentence(problem: SettingProblem) -> str:
 
 
 def _described(tenant: TenantProblems) -> str:
-    # Shorten a long name, so that other tenants remain visible.
+    # Shortened, so that other tenants remain visible.
     name = shown(one_line(f"{tenant.tenant_code} {tenant.tenant_name}"))
     problems = listed(tenant.worst_first, sentence, "ほか {} 件", _LISTED_OF_TENANT)
     return f"・{name}: {'、'.join(problems)}"

@@ -55,7 +55,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Desired:
-    """The desired value of a setting, as text like in MST_TenantSettings."""
+    """The desired value of a setting, in the text form of MST_TenantSettings."""
 
     value: str
     source: Source
@@ -66,7 +66,7 @@ class _Entry(BaseModel):
 
 
 class SettingDefinition(_Entry):
-    """A setting that has a value in every plan."""
+    """A setting with a value in every plan."""
 
     name: Annotated[str, Field(min_length=1)]
     data_type: DataType
@@ -87,7 +87,7 @@ class SettingDefinition(_Entry):
 
 
 class PlanSettings(_Entry):
-    """The whole file. ``sample``: the values are only an example, so nothing is written."""
+    """The entire file. ``sample``: the values are only an example, so nothing is written."""
 
     sample: Flag
     settings: Annotated[Mapping[str, SettingDefinition], Field(min_length=1)]
@@ -123,7 +123,7 @@ class PlanSettings(_Entry):
                 )
             for key, value in values.items():
                 data_type = self.settings[key].data_type
-                # A number or boolean does not have the digits or letters of its text: 0120 is 120.
+                # A YAML number or boolean loses its spelling: 0120 becomes 120.
                 if data_type is DataType.STRING and not isinstance(value, str):
                     raise refused("文字列にしてください。引用符で囲みます", "plans", plan, key)
                 if not has_type(_text(value), data_type):
@@ -165,13 +165,13 @@ class PlanSettings(_Entry):
 
 
 def parse_plan_settings(text: str, source: str) -> PlanSettings:
-    """:raises SettingsError: names the file, the line, the plan and the key, and describes the problem."""
+    """Parse and validate the file's text. :raises SettingsError: with the file, line, plan, key and problem."""
     return validated(PlanSettings, read_yaml(text, source))
 
 
 @cache
 def load_plan_settings() -> PlanSettings:
-    """The file that was deployed with the code."""
+    """The deployed file."""
     return parse_plan_settings(read_text(PLAN_SETTINGS_FILE), PLAN_SETTINGS_FILE.name)
 
 

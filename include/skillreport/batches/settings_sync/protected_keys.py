@@ -1,7 +1,7 @@
 """Settings that are never written and never shown: security, authentication, passwords, billing, payment.
 
 The plans' file decides which keys are written, and its loader uses this module. A key of the host must equal a key of the file exactly.
-Protection is strict: if a harmless key contains one of these words by chance, it is not written either.
+Protection is strict: a harmless key that contains one of these words by chance is not written either.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORDS = "pw psw pass pin sec vat fee fees cvv cvc key keys acl tls ssl csrf cor
 # Digits and signs that look like letters; a 1 can be an i or an l.
 _LOOKALIKES = [str.maketrans("0134578@$!|", letters) for letters in ("oieastbasii", "oleastbasll")]
 
-# Characters. The time to decompose accents grows with the square of their number.
+# Characters. Decomposing accents takes quadratic time.
 _LONGEST_KEY = 200
 
 _JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
@@ -41,10 +41,10 @@ def squeezed(key: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_protected(key: str) -> bool:
-    """Whether the key or category, in any spelling, is about a subject that this batch must not write.
+    """True if the key or category, in any spelling, is about a subject that this batch must not write.
 
-    Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters. So does a text that is
-    longer than any key.
+    Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters. So do texts longer than
+    any key.
     """
     if len(key) > _LONGEST_KEY:
         return True

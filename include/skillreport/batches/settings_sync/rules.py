@@ -41,7 +41,7 @@ class SettingChange:
 
 @dataclass
 class SettingsPlan:
-    """The changes for one tenant. ``adopted``: settings that are already right and count as applied from now on.
+    """The changes for one tenant. ``adopted``: settings that are already right, so they count as applied.
 
     ``problems`` are about the settings themselves. ``differences`` are between the settings and the plan or contract, so they are only
     valid if the plans' file is right.
@@ -57,7 +57,7 @@ class SettingsPlan:
 
     @property
     def reported(self) -> list[SettingProblem]:
-        """All problems that a person should check, worst first."""
+        """All problems that an operator should check, worst first."""
         return sorted(
             [*self.problems, *self.differences], key=lambda problem: (-problem.severity, problem.key)
         )
@@ -81,7 +81,7 @@ def plan_sync(
 ) -> SettingsPlan:
     """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated.
 
-    ``undone`` has the values that an operator has undone. Such a value is not applied again until another value is desired. Without a
+    ``undone`` contains the values that an operator has undone. Such a value is not applied again until another value is desired. Without a
     ``step`` the plan is unknown, and ``desired`` is empty.
     """
     plan = SettingsPlan()

@@ -19,7 +19,7 @@ def actor_of(execution_id: str) -> str:
 
 @dataclass
 class Restored:
-    """A setting as it was before the run, with its ``applied_value`` and ``applied_source`` of that time (None: not applied)."""
+    """A setting's state before the run, with its ``applied_value`` and ``applied_source`` (None: not applied)."""
 
     tenant_id: str
     setting_key: str
@@ -32,14 +32,14 @@ class Restored:
 
 @dataclass
 class UndoPlan:
-    """The restored settings, and each tenant's settings that a person has changed since."""
+    """The restored settings, and the settings (tenant and key) that were changed since the run."""
 
     restored: list[Restored] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
 
 
 def plan_undo(changes: Iterable[Mapping[str, Any]], execution_id: str, undone_by: str) -> UndoPlan:
-    """Undo the changes of a run, for each setting from the newest to the oldest, all of them or none.
+    """Undo a run's changes, for each setting all of them (newest first) or none.
 
     ``changes`` are rows ordered by tenant, key and descending time, each with the present setting.
     """

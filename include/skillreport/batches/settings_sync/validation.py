@@ -34,7 +34,7 @@ class ProblemSeverity(IntEnum):
 
 @dataclass(frozen=True)
 class SettingProblem:
-    """A problem that a person should check: a sentence about a setting, or about the tenant if the key is empty."""
+    """A problem for operators: a sentence about a setting, or about the tenant if the key is empty."""
 
     severity: ProblemSeverity
     key: str
@@ -65,7 +65,7 @@ class Setting:
 
     @property
     def is_protected(self) -> bool:
-        """Whether the key or category is protected, or the value is secret."""
+        """True if the key or category is protected, or the value is encrypted."""
         return self.is_encrypted or is_protected(self.key) or is_protected(self.category or "")
 
 
@@ -86,7 +86,7 @@ _TYPES = {
     "ARRAY": DataType.JSON,
 }
 
-# Longer numbers are not meaningful, and slow to parse.
+# Longer numbers are meaningless, and slow to parse.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,60}")
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?")
 
@@ -104,16 +104,16 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Tenants write the patterns, and Python backtracks. A repeated group, a look-around and a back reference could run without end and are
-# not tried. The steps of other patterns are estimated: those of all rows of a tenant take about a CPU second. To compile a pattern takes
-# steps too, most of them for its character classes.
+# Tenants write the patterns, and Python backtracks. Patterns with repeated groups, look-arounds or back references could run forever and
+# are not tried. The steps of the other patterns are estimated and limited to about one CPU second for all rows of a tenant. Compiling
+# counts as steps, too, mostly for character classes.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
 _MOST_STEPS, _STEPS_TO_COMPILE = 30_000_000, 20_000
 _STEPS_OF_CLASS = 100_000
 
 
 def has_type(value: str, data_type: DataType) -> bool:
-    """Whether the text is a value of the type."""
+    """True if the text is a value of the type."""
     text = value.strip()
     match data_type:
         case DataType.STRING:
@@ -133,7 +133,7 @@ def has_type(value: str, data_type: DataType) -> bool:
 
 
 def same_value(one: str | None, other: str | None, data_type: DataType) -> bool:
-    """Whether both values mean the same: 10 and 10.0, TRUE and true."""
+    """True if both values mean the same, such as 10 and 10.0, or TRUE and true."""
     if one is None or other is None:
         return one is other
     left, right = one.strip(), other.strip()
@@ -145,24 +145,24 @@ def same_value(one: str | None, other: str | None, data_type: DataType) -> bool:
 
 
 def is_person(modified_by: str | None) -> bool:
-    """Whether a person made the last change of a setting. Programs have known names."""
+    """True if a user made the last change of a setting. Programs have known names."""
     name = (modified_by or "").strip()
     return bool(name) and name.lower() not in _MACHINES and not name.startswith(_MACHINE_PREFIXES)
 
 
 class _Steps:
-    """The steps that are left for the patterns of a tenant."""
+    """The remaining steps for the patterns of a tenant."""
 
     def __init__(self) -> None:
         self._left = _MOST_STEPS
 
     def allow(self, pattern: str, value: str) -> bool:
-        """Whether there are enough steps to compile the pattern and to try it on the value."""
-        # Without the character classes. To compile flags such as (?i) with a large class takes long.
+        """True if enough steps are left to compile the pattern and try it on the value."""
+        # Character classes are removed first. Flags such as (?i) are rejected, because they compile large classes slowly.
         bare = re.sub(r"\\\D|\[\^?\]?(\\.|[^\]\\])*\]", "x", pattern)
         if len(value) > _MAX_MATCHED or re.search(r"\\\d|\)[*+{]|\(\?[^:]", bare):
             return False
-        # A match tries each begin and, for each open repetition, each length; an optional part and an alternative are two choices.
+        # A match tries each start and, for each open repetition, each length. An optional part or an alternative doubles the choices.
         once, repetitions = re.subn(r"(?:[*+]|\{\d*,\d*\})\??", "", bare)
         choices = len(re.findall(r"(?<!\()\?|\|", once))
         compiling = _STEPS_TO_COMPILE + _STEPS_OF_CLASS * pattern.count("[")
@@ -174,9 +174,9 @@ class _Steps:
 
 
 def problems_of(settings: Iterable[Setting]) -> list[SettingProblem]:
-    """The problems of a tenant's rows, of each row worst first. A problem of a protected setting is more severe.
+    """The problems of a tenant's rows, worst first within each row. Serious problems of protected settings are critical.
 
-    The patterns of all rows together take about a CPU second at most. Further patterns are not tried, which is a problem of its own.
+    The patterns of all rows together take at most about one CPU second. Further patterns are not tried, which is reported as a problem.
     """
     steps = _Steps()
     return [problem for setting in settings for problem in _problems_of(setting, steps)]

@@ -37,9 +37,9 @@ class StatisticsBatch(StagingBatch):
     staging_table = "statistics_signal"
 
     def prepare(self, work: Work) -> None:
-        """Read every host table once and write one ``batch.statistics_signal`` row per tenant; small groups are merged or left out here.
+        """Read every host table once and write one ``batch.statistics_signal`` row per tenant, with small groups merged or omitted.
 
-        BATCH-018-01's statement counts users, logins and API calls, so that both batches have the same figures.
+        BATCH-018-01's statement counts users, logins and API calls, so that both batches have equal figures.
         """
         await_day(work.connection, utc_bounds(work.run.business_date))
         collect_signals(work.connection, work.run, work.tenant_ids)

@@ -1,4 +1,4 @@
-"""BATCH-018-02: prices, taxes and invoices last month, once per tenant, and writes the documents for the accountant."""
+"""BATCH-018-02: prices, taxes and invoices last month, once per tenant, and writes the accountant's documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TenantBillingBatch(BillingBatch):
     def options(self, request: Request) -> dict[str, Any]:
         """``allow_incomplete``: bill from the closed days even if some days are missing.
 
-        :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed run of a new installation.
+        :raises NotDueError: a scheduled run would bill a month before the first one, for example a new installation's missed run.
         :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
         """
         if not request.values.get("dry_run"):
@@ -42,13 +42,13 @@ class TenantBillingBatch(BillingBatch):
             raise (NotDueError if is_missed_tick else ParameterError)(str(error)) from None
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Tenants that left during the month or later, and must still be billed for it."""
+        """Tenants that left during the month or later, and must be billed for it."""
         return self.billing.former_tenants(request.platform, request.business_date)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications.
+        """Price the tenants' month, finalise invoices that need no approval, write the host's rows, and queue the notifications.
 
-        The first run after a pause keeps drafts, which all need an approval.
+        The first run after a pause keeps all invoices as drafts that need an approval.
         """
         run = work.run
         instructions = Instructions(
@@ -66,11 +66,11 @@ class TenantBillingBatch(BillingBatch):
         return [outcome_of(each, holds_all=run.deferral_reason is not None) for each in settled]
 
     def announces(self, run: Run) -> bool:
-        """Whether invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""
+        """True if invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""
         return not self.billing.terms.samples and run.deferral_reason is None
 
     def digest(self, work: Work) -> Digest:
-        """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""
+        """The accountant's findings, or, with a sample price list or issuer, the note that nothing is finalised."""
         samples = self.billing.terms.samples
         if not samples:
             return self._review(work)

@@ -1,4 +1,4 @@
-"""How long a billing run waits for BATCH-018-01 to close the month's last day."""
+"""The wait of a billing run for BATCH-018-01 to close the month's last day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class UsageState:
-    """The last day: the run's tenants that have not closed it, whether BATCH-018-01 has ended for it, when the billing run was opened."""
+    """The last day's unclosed tenants, whether BATCH-018-01 has ended for it, and when the billing run was opened."""
 
     unclosed_tenants: int
     usage_run_ended: bool
@@ -31,10 +31,10 @@ def usage_state(platform: psycopg.Connection, execution_id: str, last_day: date)
 
 
 def is_worth_waiting(state: UsageState, period: Period, now: datetime, longest: timedelta) -> bool:
-    """Whether tonight's BATCH-018-01 may still close the last day. Pure; ``now`` is aware.
+    """True if tonight's BATCH-018-01 may still close the last day. Pure; ``now`` is aware.
 
-    A run waits only on the day after the period, for at most ``longest`` after it was opened, and only until BATCH-018-01 has ended. Days
-    that are still open then need an operator. Their tenants fail, and the failure names the days.
+    A run waits only on the day after the period, for at most ``longest`` after its opening, and until BATCH-018-01 has ended. Tenants with
+    days that are still open then fail. The failure names the days, and an operator must act.
     """
     return (
         state.unclosed_tenants > 0

@@ -1,4 +1,4 @@
-"""The news for the operators, and platform incidents (breaches of many tenants at once). Runs as ``batch_platform``."""
+"""The news for the operators, and platform incidents (breaches of many tenants at once). Acts as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 
 _SQL = Statements(Path(__file__).parent)
 
-# The number of tenants that a platform incident names.
+# The maximum number of tenants in a platform incident's text.
 _EXAMPLES = 5
 
 
@@ -43,8 +43,8 @@ def take_news(
 ) -> News:
     """Check the platform against the run's outcomes, and mark all news as reported.
 
-    Everything happens in one transaction. If the caller's own transaction rolls back, the news stays unreported. A run of only some
-    tenants (not ``all_tenants``) does not check the platform, and leaves its incidents unchanged.
+    Uses one transaction. If the caller's transaction rolls back, the news stays unreported. A run of some tenants (not ``all_tenants``)
+    neither checks the platform nor changes its incidents.
     """
     about = {
         "execution_id": execution_id,
@@ -54,7 +54,7 @@ def take_news(
         "is_reminding": check_at.hour >= settings.reminder_hour,
     }
     with platform.transaction(), platform.cursor(row_factory=dict_row) as cursor:
-        # Concurrent runs take this lock one after the other, so they do not report the same news.
+        # So concurrent runs do not report the same news.
         cursor.execute("LOCK TABLE batch.platform_check IN SHARE ROW EXCLUSIVE MODE")
         if all_tenants:
             _SQL.execute(cursor, "leave_tenants", **about, active_statuses=list(ACTIVE_STATUSES))
@@ -77,7 +77,7 @@ def take_news(
 def _check_platform(
     cursor: psycopg.Cursor[dict[str, Any]], about: Mapping[str, Any], settings: MonitoringSettings
 ) -> None:
-    """Run each check that can concern the platform, unless this hour or a later hour was judged before."""
+    """Run the platform's checks, unless this or a later hour was already judged."""
     checks = [check for check, text in TEXTS.items() if text.platform_action]
     known = {row.pop("check_name"): row for row in _SQL.execute(cursor, "load_platform")}
     counts = _SQL.execute(cursor, "count_breaches", **about, checks=checks, examples=_EXAMPLES).fetchall()
@@ -91,7 +91,7 @@ def _check_platform(
             _incident(row) if row else None,
             _platform_breach(count, settings),
             about["check_at"],
-            # Each of these tenants already had the two breaches that open an incident.
+            # Each of these tenants had the two breaches that open an incident.
             is_confirmed=_concerns_platform(count["open"], count["judged"], settings),
         )
         _SQL.execute(

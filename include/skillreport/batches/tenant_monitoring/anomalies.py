@@ -1,4 +1,4 @@
-"""The usual values of an hour of the week, and how far a value deviates from them. Pure.
+"""The usual values of an hour of the week, and a value's deviation from them. Pure.
 
 Source: BATCH-018-03's rules: the same hour of the week (Asia/Tokyo) over four weeks, Japanese holidays as Sundays; modified z after
 Iglewicz and Hoaglin (1993).

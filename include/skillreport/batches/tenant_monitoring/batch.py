@@ -80,7 +80,7 @@ _Incidents: TypeAlias = Mapping[tuple[str, str], Incident]
 
 @dataclass(frozen=True)
 class _CheckedTenant:
-    """One tenant's checks and the states after them. ``is_new``: neither this hour nor a later hour was judged before."""
+    """One tenant's checks and the states after them. ``is_new``: neither this nor a later hour was judged before."""
 
     tenant_id: str
     figures: Figures
@@ -99,7 +99,7 @@ class _CheckedTenant:
 
     @property
     def opened(self) -> list[Check]:
-        """The checks whose incident is open now and was not open before."""
+        """The checks whose incident has opened."""
         return [
             check
             for check in self.changed
@@ -123,7 +123,7 @@ class TenantMonitoringBatch(StagingBatch):
         self._price_list = price_list
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``all_tenants``: whether the run covers all tenants, so that it can check the platform."""
+        """``all_tenants``: true if the run covers all tenants, so that it can check the platform."""
         return {"all_tenants": not request.codes}
 
     def prepare(self, work: Work) -> None:
@@ -191,7 +191,7 @@ class TenantMonitoringBatch(StagingBatch):
 
     def digest(self, work: Work) -> Digest:
         """The news since the last digest. It counts as reported once this transaction is committed."""
-        # Personal values go at their time, whether or not anybody changes a contract meanwhile: this batch runs every hour.
+        # This hourly batch deletes expired personal values on time, even if nobody changes a contract.
         expire_entries(work.connection)
         news = announcements.take_news(
             work.connection,
@@ -264,7 +264,6 @@ def _whole(figure: Decimal | None) -> int | None:
 
 
 def _measures(rows: Iterable[dict[str, Any]]) -> defaultdict[str, dict[datetime, HourMeasure]]:
-    """Each tenant's measures, by hour."""
     measures: defaultdict[str, dict[datetime, HourMeasure]] = defaultdict(dict)
     for row in rows:
         tenant_id, hour_at = row.pop("tenant_id"), row.pop("hour_at")
@@ -273,7 +272,6 @@ def _measures(rows: Iterable[dict[str, Any]]) -> defaultdict[str, dict[datetime,
 
 
 def _incidents(rows: Iterable[dict[str, Any]]) -> _Incidents:
-    """The newest incident, by tenant and check."""
     incidents = {}
     for row in rows:
         key = row.pop("tenant_id"), row.pop("check_name")
@@ -288,7 +286,6 @@ def _recent(known: Mapping[str, str]) -> Recent:
 def _save(
     connection: psycopg.Connection, about: Mapping[str, Any], tenants: Sequence[_CheckedTenant]
 ) -> None:
-    """Save the tenants' states after the check, and the changed incidents."""
     states = [
         {
             "tenant_id": tenant.tenant_id,

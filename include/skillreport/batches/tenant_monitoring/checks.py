@@ -1,7 +1,7 @@
-"""The checks of a tenant, and how each breach is calculated. Pure: figures and settings in, breaches with their evidence out.
+"""The checks of a tenant, and the calculation of breaches. Pure: figures and settings in, breaches with their evidence out.
 
-Source: BATCH-018-03's rules; the thresholds are settings. A check without data (no calls, an hour that was not measured, no
-history) has no result. No result is neither a breach nor clean.
+Source: BATCH-018-03's rules; the thresholds are settings. A check without data (no calls, an hour that was not measured, no history) has no
+result, which is neither a breach nor clean.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REASON_LIMIT = 80
 _LEAST_SPREAD = Decimal(1)
 _LEAST_SPREAD_SECONDS = Decimal("0.1")
 
-# From this multiple of the usual value on, a distance is told as a multiple, below it in percent.
+# A ratio of at least this to the usual value is shown as a multiple, otherwise in percent.
 _TIMES = Decimal("1.5")
 
 
@@ -50,7 +50,7 @@ class Check(StrEnum):
 class CheckText:
     """The texts about a check: its name, and the action after a breach of one tenant or of the platform.
 
-    A check without ``platform_action`` never opens a platform incident, however many tenants breach it.
+    A check without ``platform_action`` never opens a platform incident, regardless of the number of breaching tenants.
     """
 
     name: str
@@ -97,7 +97,7 @@ TEXTS: Mapping[Check, CheckText] = {
 
 @dataclass(frozen=True)
 class HourMeasure:
-    """The events of one hour; ``response_ms`` is the total over ``responses`` calls. None: the host has no source for it."""
+    """The events of one hour. ``response_ms`` is the total over ``responses`` calls. None: the host has no source."""
 
     api_calls: int | None
     errors: int | None
@@ -108,7 +108,7 @@ class HourMeasure:
 
 @dataclass(frozen=True)
 class WaitingMessages:
-    """Messages that have been due for ``hours`` (whole), in the batches' outbox or in the application's log."""
+    """Messages due for ``hours`` (whole), in the batches' outbox or in the application's log."""
 
     is_ours: bool
     hours: int
@@ -126,7 +126,8 @@ class FailingBatch:
 
 @dataclass(frozen=True)
 class Figures:
-    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` has the measured usual hours.
+    """A tenant at the end of ``hour`` (aware). ``measure`` is None if the hour was not measured; ``past`` contains the measured usual
+    hours.
 
     Storage and calls are None if the host has no source for them.
     """
@@ -144,7 +145,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Limits:
-    """The values from which on a figure is a warning, and critical."""
+    """The lowest values at which a figure is a warning, and critical."""
 
     warning: Decimal | int
     critical: Decimal | int
@@ -159,7 +160,7 @@ Results: TypeAlias = dict[Check, Breach | None]
 
 
 def run_checks(figures: Figures, settings: MonitoringSettings, usage: UsageSettings) -> Results:
-    """The result of every check that has data. ``usage`` holds the tenant's allowances."""
+    """The result of every check with data. ``usage`` contains the tenant's allowances."""
     results: Results = {}
     if figures.measure is not None:
         _check_hour(results, figures, figures.measure, settings)
@@ -190,7 +191,6 @@ def number(value: Decimal | int, places: int = 2) -> str:
 def _check_hour(
     results: Results, figures: Figures, measure: HourMeasure, settings: MonitoringSettings
 ) -> None:
-    """Run the checks of the events within the hour."""
     rate = _error_rate(measure, settings)
     if rate is not None:
         results[Check.ERROR_RATE] = _less_is_better(
@@ -248,7 +248,7 @@ def _known(value: int | None) -> Decimal | None:
 
 
 def _usual(figures: Figures, value_of: Callable[[HourMeasure], Decimal | None]) -> list[Decimal]:
-    """The values of the usual hours that have a value; empty if they come from fewer than three weeks."""
+    """The values of the usual hours; empty if they come from fewer than three weeks."""
     values = {hour: value for hour, past in figures.past.items() if (value := value_of(past)) is not None}
     return list(values.values()) if weeks_of(values, figures.hour) >= LEAST_WEEKS else []
 
@@ -262,7 +262,7 @@ def _less_is_better(
     *,
     least_spread: Decimal = _LEAST_SPREAD,
 ) -> Breach | None:
-    """A breach of the fixed limits, otherwise of the usual values: a fixed limit is the stronger evidence."""
+    """A breach of the fixed limits, which are the stronger evidence, otherwise of the usual values."""
     return _limit(value, limits, arithmetic) or _anomaly(
         arithmetic, value, usual, settings, least_spread=least_spread, is_low_harmless=True
     )
@@ -290,7 +290,7 @@ def _anomaly(
 
 
 def _in_words(found: Score) -> str:
-    """The distance from the usual value, for a reader at night."""
+    """The distance from the usual value, in words."""
     if not found.median:
         return "ふだんのこの時間帯は 0 です"
     usual = f"ふだんのこの時間帯（{number(found.median)}）"

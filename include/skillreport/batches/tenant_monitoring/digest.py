@@ -70,7 +70,7 @@ class News:
 
     @property
     def is_critical(self) -> bool:
-        """Whether a critical incident has begun or ended. The end is sent over the same channel as the beginning."""
+        """True if a critical incident has begun or ended. The end is sent over the same channel as the beginning."""
         critical = (each.what for each in self.incidents if each.severity is BreachSeverity.CRITICAL)
         return any(what is not What.REMINDER for what in (*critical, *(each.what for each in self.platform)))
 
@@ -144,7 +144,7 @@ def _reminder(news: IncidentNews) -> str:
 
 
 def _actions(incidents: Sequence[IncidentNews], told: AbstractSet[Check] = frozenset()) -> Iterator[str]:
-    """The actions, once per check, but for those that were ``told``."""
+    """The actions, once per check, except for checks in ``told``."""
     checks = {each.check for each in incidents} - told
     for check in Check:
         if check in checks:

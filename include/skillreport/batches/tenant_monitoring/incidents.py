@@ -1,4 +1,4 @@
-"""When a breach opens an incident, and when an incident closes. Pure: results of checks in, states out.
+"""The opening and closing of incidents. Pure: results of checks in, states out.
 
 Source: BATCH-018-03's rules. An incident opens when 2 of the last 3 checks breach and closes after 3 clean checks in a row, so a value that
 changes every hour is one incident. A check without data (no traffic, a gap in monitoring) has no result.
@@ -16,7 +16,7 @@ _BREACHES_TO_OPEN = 2
 
 # Older results are dropped when a new one arrives. A tenant that is used for one hour a day has one result a day.
 RESULTS_VALID_FOR = timedelta(hours=26)
-# A breach this soon after the close reopens the incident.
+# An incident that opens this soon after its close is reopened, with its former opening time.
 REOPEN_WITHIN = timedelta(hours=6)
 
 BREACHED, CLEAN = "x", "-"
@@ -36,7 +36,7 @@ def worse(one: BreachSeverity, other: BreachSeverity) -> BreachSeverity:
 
 @dataclass(frozen=True)
 class Breach:
-    """A failed check; ``evidence`` explains it to the operators in words, in a second line with the calculation of an anomaly."""
+    """A failed check. ``evidence`` explains it to operators; for an anomaly, the second line is the calculation."""
 
     severity: BreachSeverity
     evidence: str
@@ -56,12 +56,12 @@ class Recent:
 
     @property
     def is_recovered(self) -> bool:
-        """Whether there are enough results, and all are clean."""
+        """True if there are enough results, and all are clean."""
         return self.results == CLEAN * _RESULTS
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no result is a breach, so nothing needs to be saved."""
+        """True if no result is a breach, so nothing needs to be saved."""
         return BREACHED not in self.results
 
 

@@ -1,7 +1,7 @@
 """Orphans: rows of the execution log with the status running although their run has ended. Covers all batches.
 
 A batch closes its own orphans when its next run starts. For a monthly batch or a paused DAG this could take weeks. So this module searches
-for them every hour and reports them to the operators. The caller passes the run's state in Airflow.
+for them hourly, and reports them to the operators. The caller passes the run's state in Airflow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def running_rows(platform: psycopg.Connection, execution_id: str) -> list[tuple[
 def orphan_reason(
     spec: RunSpec, execution: RunningExecution, state: RunState, *, now: datetime
 ) -> str | None:
-    """Why the row is an orphan, or None. A run that is active in Airflow is never an orphan, however long it takes."""
+    """Why the row is an orphan, or None. A run that is active in Airflow is never an orphan, regardless of its duration."""
     if state is RunState.ENDED:
         return "Airflow の実行が、ログを閉じずに終わっていました"
     if state is RunState.UNKNOWN and now - execution.started_at > _LIMITS_OF_AN_UNKNOWN_RUN * spec.time_limit:
@@ -63,7 +63,7 @@ def close_orphan(
     *,
     in_digest: bool = True,
 ) -> bool:
-    """Close the row as failed, and save a notice for the next digest. Returns whether the row was still running.
+    """Close the row as failed, and save a notice for the next digest. Returns True if the row was still running.
 
     ``in_digest`` is false if the user who triggered the run gets an alert instead. If this alert is lost, ``unreported_failures`` finds the
     run, because it has no notice.

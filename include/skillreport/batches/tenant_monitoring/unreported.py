@@ -16,16 +16,16 @@ from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)
 
-# Storing an alert may take this long. Older failures were reported by an earlier check, or are not reported any more.
+# Storing an alert may take this long. Older failures were reported by an earlier check, or stay unreported.
 _GRACE = timedelta(minutes=10)
 _LOOKED_BACK = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
 class UnreportedFailure:
-    """A failed run with Airflow's ids, its attempt (how often the run was cleared), and its result.
+    """A failed run with Airflow's ids, its attempt (the number of clears), and its result.
 
-    ``triggered_by`` is the user who triggered the run manually. For a dry run it is always set.
+    ``triggered_by`` is the user of a manual run, and always set for a dry run.
     """
 
     spec: RunSpec
@@ -39,9 +39,9 @@ class UnreportedFailure:
 
 @dataclass(frozen=True)
 class UnclosedExecution:
-    """A run that a cleared task has reopened at ``reopened_at`` (aware), and that no task has closed since.
+    """A run that a cleared task reopened at ``reopened_at`` (aware), and that no task has closed since.
 
-    ``triggered_by`` is the user who triggered the run manually. For a dry run it is always set.
+    ``triggered_by`` is the user of a manual run, and always set for a dry run.
     """
 
     execution_id: str
@@ -54,7 +54,7 @@ class UnclosedExecution:
 
 
 def unclosed_executions(platform: psycopg.Connection, now: datetime) -> list[UnclosedExecution]:
-    """Executions that were reopened more than ten minutes before ``now`` (aware), oldest first. Some may still be running: ask Airflow."""
+    """Executions that were reopened more than ten minutes before ``now`` (aware), oldest first. Some may still run in Airflow."""
     rows = _SQL.execute(platform, "unclosed_executions", until=now - _GRACE)
     return [
         UnclosedExecution(execution_id, RUN_SPECS[batch_id], *others)

@@ -33,7 +33,7 @@ from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
 
-# Surges are checked only for the metrics that billing charges.
+# Surges are checked only for billed metrics.
 _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_generated")
 
 
@@ -50,7 +50,7 @@ class TenantUsageBatch(StagingBatch):
         self._price_list = price_list
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Tenants that are no longer active but had a contract and a plan on the day."""
+        """Inactive tenants with a contract and a plan on the day."""
         rows = _SQL.execute(request.platform, "tenants_under_contract", business_date=request.business_date)
         return {tenant_id for (tenant_id,) in rows}
 
@@ -59,7 +59,7 @@ class TenantUsageBatch(StagingBatch):
         collect_signals(work.connection, work.run, work.tenant_ids)
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Write the host's ``SYS_TenantUsage``, save logins and plan, close the day, record the new warnings."""
+        """Write the host's ``SYS_TenantUsage``, save logins and plan, close the day, and record the new warnings."""
         day = {
             "execution_id": work.run.execution_id,
             "business_date": work.run.business_date,
@@ -96,7 +96,7 @@ class TenantUsageBatch(StagingBatch):
     def _warn(
         self, connection: psycopg.Connection, run: Run, warnings: Sequence[tuple[str, UsageWarning]]
     ) -> set[str]:
-        """Record the new warnings, and queue the e-mails to the administrators. Returns the tenants that have no address for theirs."""
+        """Record the new warnings, and queue the e-mails to the administrators. Returns the tenants without an address for their e-mail."""
         new = _SQL.execute(
             connection,
             "record_warnings",
@@ -104,7 +104,7 @@ class TenantUsageBatch(StagingBatch):
             business_date=run.business_date,
             warnings=Jsonb([_warning_row(tenant_id, warning) for tenant_id, warning in warnings]),
         ).fetchall()
-        # If usage passes several thresholds at once, only the highest is sent. (The list is ascending.)
+        # If usage passes several thresholds at once, only the highest is sent. The list is ascending.
         to_notify = {
             (tenant_id, warning.metric): warning
             for tenant_id, warning in warnings
@@ -138,7 +138,7 @@ class TenantUsageBatch(StagingBatch):
     ) -> tuple[UsageSettings, tuple[str, ...]]:
         """The tenant's thresholds and allowances: its overrides, then its contract, then the day's plan, then the defaults.
 
-        An invalid override must not prevent the day from closing: the default applies, and the outcome has a note.
+        An invalid override must not prevent closing the day, so the default applies, with a note.
         """
         settings = with_allowances(
             self._settings,

@@ -1,4 +1,4 @@
-"""The notification to the tenant's administrator about a quota that is nearly used up."""
+"""The e-mail to the tenant's administrator about a nearly used quota."""
 
 from __future__ import annotations
 

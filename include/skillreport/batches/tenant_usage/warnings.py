@@ -1,7 +1,7 @@
-"""Warnings about a tenant's usage: quotas that are nearly used up, and days far above the mean.
+"""Warnings about a tenant's usage: nearly used quotas, and days far above the mean.
 
-Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The tenant's administrator gets a letter
-about a quota. Surges are only shown; BATCH-018-03 has limits of its own that alert the operators.
+Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The tenant's administrator gets an e-mail about a
+quota. Surges are only shown; BATCH-018-03 has its own limits for alerts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from include.skillreport.billing.settings import UsageSettings
 class UsageFigures:
     """A tenant's usage on the business date, and the values for comparison.
 
-    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean of
-    the earlier closed days, and ``history_days`` the number of these days that have the metric. A figure for which the host has no source
-    is None.
+    Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` are each metric's mean over
+    earlier closed days, ``history_days`` the number of these days with the metric. A figure without a source in the host is None.
     """
 
     metrics: dict[str, int | None]
@@ -32,7 +31,7 @@ class UsageFigures:
 
 @dataclass(frozen=True)
 class UsageWarning:
-    """A threshold that was passed. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
+    """A passed threshold. ``reference`` is the allowance (quota) or the mean (surge), in the unit of ``observed``."""
 
     kind: str
     metric: str
@@ -45,7 +44,7 @@ class UsageWarning:
 def usage_warnings(
     business_date: date, usage: UsageFigures, settings: UsageSettings
 ) -> tuple[UsageWarning, ...]:
-    """All warnings of a day. A quota that is absent, zero or negative gives no warning, because it limits nothing."""
+    """All warnings of a day. An absent, zero or negative quota gives no warning, because it limits nothing."""
     storage = None if settings.storage_gb is None else settings.storage_gb * BYTES_PER_GB
     api_calls = None if settings.api_calls_per_month is None else Decimal(settings.api_calls_per_month)
     return (

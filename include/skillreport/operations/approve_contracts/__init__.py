@@ -1,4 +1,4 @@
-"""Apply the changes of contracts that somebody else has approved."""
+"""Apply contract changes that another user has approved."""
 
 from __future__ import annotations
 

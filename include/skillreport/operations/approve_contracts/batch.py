@@ -1,4 +1,4 @@
-"""Applies the changes of contracts that a second person has approved, if the rows have not changed since they were entered."""
+"""Applies contract changes that a second user has approved, if the rows have not changed since their entry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGE_REFUSED = "CONTRACT_CHANGE_REFUSED"
 
 
 class ContractApproval(AppliesAnswer, ContractEffects):
-    """The changes of a request that a person has approved. An import is applied as a whole."""
+    """The approved changes of a request. An import is applied as a whole."""
 
     def found_tenants(self, request: Request) -> Collection[str]:
         """The ids of the tenants of the approved changes. :raises ParameterError: the request does not list a code."""
@@ -32,7 +32,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
         return tenants_of_changes(request.platform, changes)
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """The listed tenants that the application has deleted since then."""
+        """The listed tenants that the application has since deleted."""
         known = codes_of_tenants(request.platform)
         return [
             Tenant(item.tenant_id, item.tenant_code, item.tenant_name)
@@ -41,7 +41,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
         ]
 
     def apply_changes(self, work: Work) -> RunRemark | None:
-        """Apply each approved change in one transaction. One that is impossible is reported, and the others are applied."""
+        """Apply the approved changes in one transaction. Impossible changes are reported, and the others applied."""
         run, platform = work.run, work.connection
         request_id = run.options["request"]
         applied, problems = 0, []
@@ -56,7 +56,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                     continue
                 if item.result == Result.APPROVED:
                     continue  # before the run was cleared
-                # A request has one answer, so all items have the same person.
+                # A request has one answer, so all items have the same user.
                 approver = approver or Approver(item.answered_by, setting, list(run.options["confirmed"]))
                 problem: str | None = SUPERSEDED
                 if not item.superseded_by:

@@ -1,4 +1,4 @@
-"""Apply the held directory changes that a person has approved."""
+"""Apply held directory changes that a user has approved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def create_batch(_: Installation) -> DirectoryApproval:
-    """The approval with the settings of the environment. A task calls this; parsing a DAG file loads nothing."""
+    """The approval with the deployed settings. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
     from include.skillreport.messaging.settings import NotificationSettings
     from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval

@@ -1,4 +1,4 @@
-"""Applies the held directory changes that a user has approved, if the directory has not changed since the request."""
+"""Applies held directory changes that a user has approved, if the directory has not changed since the request."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ _CHANGED = "この承認依頼を出した後に、名簿か連携が変わっ�
 
 
 class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
-    """BATCH-019-03 for the listed directories of the approved tenants, without the limits that they approved."""
+    """BATCH-019-03 for the listed directories of the approved tenants, without the approved limits."""
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``. Only ``plan_unit`` decides whether many links may end."""
+        """The options of ``AppliesAnswer``. Only ``plan_unit`` decides if many links may end."""
         return AppliesAnswer.options(self, request)
 
     def parts(self, request: Request) -> Mapping[str, Sequence[str]]:
@@ -69,7 +69,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         return parts
 
     def plan_unit(self, connection: psycopg.Connection, unit: ListedDirectory, run: Run) -> None:
-        """Plan with all limits first. If that plan is held and equals the requested plan, plan again without the limits of the request."""
+        """Plan with all limits first. If that plan is held and equals the requested one, plan without the request's limits."""
         with tenant_transaction(connection, [unit.tenant_id]):
             item = _locked_item(connection, run, unit.tenant_id)
             known = absent_links(connection, unit.tenant_id, unit.provider)
@@ -84,7 +84,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
             plan_directory(connection, unit, self._settings, lifted=limits_of(plan.reason))
 
     def process(self, work: Work) -> list[UnitResult | UnitFailure]:
-        """Apply each tenant's plan, and record the result of the answer."""
+        """Apply each tenant's plan, and record the result."""
         outcomes: list[UnitResult | UnitFailure] = []
         for tenant_id in work.tenant_ids:
             item = _locked_item(work.connection, work.run, tenant_id)
@@ -121,7 +121,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
 
 
 def _too_early(item: LockedItem, plan: SavedPlan) -> str:
-    """Why the plan does not do what was approved: all those accounts, or all those channels, were present until today. Empty if it does."""
+    """Why the plan lacks approved endings, because all those accounts or channels were present until today; otherwise empty."""
     approved, done = limits_of(item.reason), {entry.kind for entry in plan.entries}
     return "。".join(
         _ENDINGS[limit].rule
@@ -131,7 +131,7 @@ def _too_early(item: LockedItem, plan: SavedPlan) -> str:
 
 
 def _locked_item(connection: psycopg.Connection, run: Run, tenant_id: str) -> LockedItem:
-    """Inside the caller's transaction: the item of the run's directory, locked."""
+    """The item of the run's directory, locked in the caller's transaction."""
     item = lock_item(connection, run.options["request"], tenant_id, run.part)
     assert item is not None, "the parts of a run are its items"
     return item

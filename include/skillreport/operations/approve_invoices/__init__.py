@@ -1,4 +1,4 @@
-"""Finalise the held invoices that a person has approved."""
+"""Finalise held invoices that a user has approved."""
 
 from __future__ import annotations
 

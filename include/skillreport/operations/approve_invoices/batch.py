@@ -1,4 +1,4 @@
-"""Finalises the held invoices that a user has approved, if they have not changed since the request."""
+"""Finalises held invoices that a user has approved, if they have not changed since the request."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``, what confirms own lines by tenant (``confirmations``), and the issuer's images."""
+        """``request`` and ``note``, the confirmations of own lines by tenant (``confirmations``), and the issuer's images."""
         options = super().options(request)
         month = Period.month_of(request.business_date)
         confirmed = confirmations(request.platform, options["request"], month, options["confirmed"])
         return options | {"confirmed": confirmed} | self.image_options(request)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
+        """Finalise each tenant's invoice. If it has changed since the request, the tenant fails."""
         outcomes = []
-        # Before the locks of the drafts: no line that is approved here is removed meanwhile.
+        # Lock order: before the drafts, so that no line is removed during its approval.
         self.billing.lock_entries(work.connection)
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
@@ -72,7 +72,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         problem = _change(item, live)
         if problem:
             return _out_of_date(tenant_id, problem)
-        # What an earlier attempt has issued is not issued again.
+        # An invoice issued by an earlier attempt is not issued again.
         actor = live.execution_id if live and item.result == Result.APPROVED else work.run.execution_id
         assert item.answered_by is not None, "the answer was recorded before the run was opened"
         confirmed = work.run.options["confirmed"].get(tenant_id, {"typed": []})
@@ -99,7 +99,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         return outcome_of(settlement)
 
     def _settle(self, work: Work, item: LockedItem, actor: str, approver: str) -> TenantSettlement | None:
-        """The settlement of the only tenant by the run ``actor``. None: the month would get another invoice; nothing is written."""
+        """The settlement of the only tenant by the run ``actor``. None, with nothing written: the month would get another invoice."""
         run = work.run
         instructions = Instructions(
             issued_on=self.billing.issue_date(run.business_date, run.run_date),
@@ -113,7 +113,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         with work.connection.transaction() as attempt:
             settled = self.settle(work, instructions)
             issued = lock_by_id(work.connection, item.item_id)
-            # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
+            # Without a hold reason, an invoice with other figures would be finalised without approval.
             if issued is None or (issued.state.status != "draft" and not _is_as_shown(item, issued)):
                 settled = []
                 raise psycopg.Rollback(attempt)

@@ -1,4 +1,4 @@
-"""Delete a tenant that leaves, after another person has approved it."""
+"""Delete a leaving tenant after another user has approved it."""
 
 from __future__ import annotations
 

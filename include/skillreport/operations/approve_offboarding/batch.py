@@ -1,4 +1,4 @@
-"""Applies the approval of a deletion: a second export, the frozen keys, the deletion, and what remains. Resumes after a kill."""
+"""Applies the approval of a deletion: a second export, the frozen keys, the deletion, and the remains. Resumes after a kill."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from include.skillreport.operations.offboard_tenant.remains import (
 )
 from include.skillreport.schema.deployment_check import check_deletion
 
-# The folders of the exports that approvals are about begin so.
+# The prefix of the folders of approved exports.
 _APPROVED = "approved-"
 
 
 class OffboardingApproval(UnitBatch):
-    """Works on the tenants whose deletion a person has approved."""
+    """Works on the tenants whose deletion a user has approved."""
 
     def __init__(self, access: BackupAccess, issuer: IssuerSettings) -> None:
         self._access = access
@@ -67,7 +67,7 @@ class OffboardingApproval(UnitBatch):
         return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
 
     def units(self, request: Request) -> Sequence[Unit]:
-        """The approved tenants; the application may have lost their codes already."""
+        """The approved tenants. The application may have already lost their codes."""
         items = items_of(request.platform, str(request.values["request"]))
         approved = approved_tenants(items, str(request.values["answer"]), request.codes)
         return [
@@ -79,7 +79,7 @@ class OffboardingApproval(UnitBatch):
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
         """Freeze and delete one tenant.
 
-        :raises OffboardingError: the approval cannot be used. :raises DeletionStoppedError: a row is new, or changed its owner.
+        :raises OffboardingError: the approval cannot be used. :raises DeletionStoppedError: a row is new, or has a new owner.
         """
         if work.run.dry_run:
             return UnitResult(unit_id, {}, 0)
@@ -123,9 +123,10 @@ class OffboardingApproval(UnitBatch):
         return UnitResult(unit_id, {"rows": rows}, rows, notes=notes)
 
     def _void_entry(self, work: Work, dispute: Dispute, item: LockedItem) -> UnitResult:
-        """The register's entry is wrong, as two persons say: the tenant stays. The database remembers it, and the store loses the entry.
+        """Void the register's entry, which two users declared wrong, so the tenant stays. The database records it, and the store loses the
+        entry.
 
-        A failure of the store is no failure of this operation: its remedy would continue the deletion.
+        A failure of the store does not fail the operation, because the remedy for a failure would continue the deletion.
         """
         platform, run = work.connection, work.run
         with platform.transaction():
@@ -164,7 +165,9 @@ class OffboardingApproval(UnitBatch):
             record_result(platform, *named, Result.APPROVED, None, run.execution_id)
 
     def _delete(self, work: Work, offboarding: Offboarding, person: str) -> tuple[int, list[str]]:
-        """Delete the rows, then what is outside of them; returns the number of deleted and blanked rows, and what cannot be deleted."""
+        """Delete the rows, then the rest, and write the certificates. Returns the number of deleted and blanked rows, and the undeletable
+        files.
+        """
         platform, installation = work.connection, self._access.installation
         server, store = self._access.server(), self._access.store()
         with installation.cleanup(APPROVE_OFFBOARDING.time_limit) as cleanup:
@@ -189,7 +192,7 @@ class OffboardingApproval(UnitBatch):
         return rows, remains
 
     def _manifests(self, offboarding: Offboarding) -> dict[str, bytes]:
-        """The manifests of the approved exports, as they are stored. Those that an earlier attempt has written and erased are missing."""
+        """The stored manifests of the approved exports, except those that an earlier attempt wrote and erased."""
         store, found = self._access.store(), {}
         for name in store.names(offboarding.folder):
             key = export_packer(self._access, offboarding, name).key(manifest_path(offboarding.tenant_id))
@@ -202,7 +205,7 @@ _OUT_OF_DATE = "この承認依頼を出した後に、退会が取りやめら�
 
 
 def _problem(item: LockedItem, asked: Offboarding | Dispute, *, is_applied: bool) -> str:
-    """Why the answer cannot be used; empty: it can. ``is_applied``: an earlier attempt has frozen the rows."""
+    """Why the answer cannot be used, or empty. ``is_applied``: an earlier attempt froze the rows."""
     if item.answer != "approve":
         return "この承認依頼は承認されていません。"
     if item.superseded_by and not is_applied:

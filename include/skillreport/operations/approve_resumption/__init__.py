@@ -1,4 +1,4 @@
-"""Send or discard the messages that batches hold after a pause, as a person has decided."""
+"""Send or discard the messages that batches hold after a pause, as a user decided."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def create_batch(_: Installation) -> ResumptionApproval:
-    """The confirmation. A task calls this; parsing a DAG file loads nothing."""
+    """The approval. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.operations.approve_resumption.batch import ResumptionApproval
 
     return ResumptionApproval()

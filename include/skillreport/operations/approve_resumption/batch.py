@@ -1,4 +1,4 @@
-"""Applies the answer to 「再開の承認」: sends the messages that a batch holds after a pause, or only the newer ones, or discards them."""
+"""Applies the answer to 「再開の承認」: sends all or only the newer messages that a batch holds after a pause, or discards them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from include.skillreport.operations.answers import APPLIED, SUPERSEDED, require_
 class ResumptionApproval(UnitBatch):
     """Works on the batches of a request. The values are ``request`` (its id), ``answer`` (one of the options), ``hours`` and ``note``.
 
-    The answer is for all messages that a batch holds at that time, also for those of later runs.
+    The answer is for all messages that a batch holds at that time, including later runs' messages.
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The checked values. :raises AnswerError: the answer is none of the options, or the hours are no number."""
+        """The checked values. :raises AnswerError: as ``require_resumption_answer``."""
         option, hours = require_resumption_answer(request.values["answer"], request.values.get("hours"))
         return {
             "request": str(request.values["request"]),
@@ -36,7 +36,7 @@ class ResumptionApproval(UnitBatch):
         return [Unit(item.item_id, item.tenant_code, item.tenant_name) for item in items]
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Release or discard the messages of one batch, in one transaction. A repeated attempt changes nothing, nor does a dry run."""
+        """Release or discard one batch's messages, in one transaction. A retry or a dry run changes nothing."""
         run, request_id = work.run, work.run.options["request"]
         assert run.run_at is not None, "the run has the time of the answer"
         with work.connection.transaction(force_rollback=run.dry_run):
@@ -63,7 +63,7 @@ class ResumptionApproval(UnitBatch):
 
 
 def _send_after(run: Run, answered_at: datetime) -> datetime | str:
-    """The messages that are due after this time are sent."""
+    """Messages due after this time are sent."""
     if run.options["answer"] == SEND_ALL:
         return ALWAYS
     if run.options["answer"] == DISCARD_ALL:

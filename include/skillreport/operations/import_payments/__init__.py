@@ -1,4 +1,4 @@
-"""Read banks' files, turn their transfers into payments, and confirm what a person must decide."""
+"""Read banks' files, record their transfers as payments, and confirm uncertain ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run of ``import_payments``: read the bank's files and match, record payments tenant by tenant, and what people decide."""
+"""The run of ``import_payments``: read the bank's files and match, record payments by tenant, and apply users' decisions."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ FILE_REFUSED = "BANK_FILE_REFUSED"
 
 @dataclass
 class _Import:
-    """What became of the files in the folder. ``refused`` are sentences, each about one file.
+    """The results for the files in the folder. ``refused`` are sentences, each about one file.
 
-    ``left_out`` are the deposits that are no transfers, by file and reason."""
+    ``left_out`` are deposits that are no transfers, by file and reason.
+    """
 
     files: int = 0
     known_files: int = 0
@@ -76,7 +77,7 @@ class _Import:
     left_out: list[str] = field(default_factory=list)
 
     def remark(self, report: MatchReport) -> RunRemark:
-        """The figures of the run, and the files that somebody must look at."""
+        """The run's figures, and the files that a user must check."""
         details = {
             "files": self.files,
             "knownFiles": self.known_files,
@@ -91,7 +92,7 @@ class _Import:
 
 
 class PaymentImport(ChecksShown, TenantBatch):
-    """An import of the files in the folder, or what a person decides about transfers."""
+    """An import of the files in the folder, or a user's decision about transfers."""
 
     own_form = FORM
 
@@ -99,19 +100,19 @@ class PaymentImport(ChecksShown, TenantBatch):
         self._billing = billing
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values, and what a confirmation means for which invoice."""
+        """The operation and its values, and a confirmation's parts by invoice."""
         entered = FORM.entered(request.values, request.run_date)
         parts = self._decided(request, entered)
         return {**entered.values(), **({"parts": [_as_json(part) for part in parts]} if parts else {})}
 
     def needs_nobody(self, request: Request) -> bool:
-        """Whether the operation is about transfers or payers, and about no invoice."""
+        """True if the operation is about transfers or payers, and no invoice."""
         return FORM.chosen(request.values) in (form.SetAside, form.ReopenTransfer, form.ForgetPayers)
 
     def found_tenants(self, request: Request) -> Collection[str]:
         """The tenants that may get a payment, or lose one.
 
-        :raises NotDueError: the schedule has started the run, and payments are not recorded here. :raises ParameterError: a person has.
+        :raises NotDueError: a scheduled run, but payments are not recorded here. :raises ParameterError: the same for a manual run.
         """
         if not self._billing.terms.settings.imports_payments:
             raise (NotDueError if request.is_scheduled else ParameterError)(
@@ -125,17 +126,16 @@ class PaymentImport(ChecksShown, TenantBatch):
         return {part.tenant_id for part in self._decided(request, entered)}
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """The tenants that the application has deleted and that may still pay an invoice."""
+        """Deleted tenants that may still pay an invoice."""
         return [Tenant(*each) for each in vanished_payers(request.platform)]
 
     def reads_files(self, run: Run) -> bool:
-        """Whether the run reads the folder."""
         return FORM.chosen(run.options) is form.ImportFiles
 
     def read_files(self, work: Work) -> RunRemark | None:
         """Store the transfers of the files in the folder, each file in its own transaction, and match all open transfers.
 
-        A file that cannot be used stays in the folder and is reported in each run. The others are read.
+        An unusable file stays in the folder, and each run reports it.
         """
         if not self.reads_files(work.run):
             return None
@@ -147,7 +147,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         return self._read(work)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Record the payments of the tenants together. If one of them is impossible, transfer by transfer."""
+        """Record the tenants' payments together, or, if one is impossible, transfer by transfer."""
         parts = (
             [_from_json(part) for part in work.run.options["parts"]]
             if "parts" in work.run.options
@@ -166,7 +166,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         return outcomes
 
     def finish(self, work: Work) -> None:
-        """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
+        """Do the work without a tenant, register payers, match the rest, and write the accountant's files."""
         run, platform = work.run, work.connection
         entered = FORM.entered(run.options)
         if isinstance(entered, form.SetAside | form.ReopenTransfer):
@@ -182,7 +182,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         )
 
     def digest(self, work: Work) -> Digest:
-        """The transfers that wait for a person, and what to do about each kind."""
+        """The transfers that wait for a user, with the action for each kind."""
         waiting = waiting_transfers(work.connection)
         if not waiting:
             return Digest()
@@ -206,7 +206,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         result.waiting = folder.waiting
         result.refused = [f"ファイル '{name}': {reason}。" for name, reason in folder.refused.items()]
         for name in folder.files:
-            # The accountant may take a file away meanwhile.
+            # The accountant may remove a file meanwhile.
             with suppress(FileNotFoundError):
                 try:
                     self._import(work, name, result)
@@ -215,7 +215,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         return result.remark(self._match(work.connection, work.run))
 
     def _import(self, work: Work, name: str, result: _Import) -> None:
-        """Store one file, then move it out of the folder. A file that an earlier run stored is only moved."""
+        """Store one file, then move it out of the folder. An already stored file is only moved."""
         run, store = work.run, work.files
         content = bank_inbox.read(store, name)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -245,7 +245,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date, failed=failed)
 
     def _record(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> list[UnitResult]:
-        """Record what tenants are paid. :raises BillingError: a payment is impossible; nothing is recorded."""
+        """Record payments. :raises BillingError: a payment is impossible, so nothing is recorded."""
         run = work.run
         recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
         record = record_confirmed if "parts" in run.options else record_automatic
@@ -262,7 +262,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         ]
 
     def _record_alone(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
-        """Record what one tenant is paid, transfer by transfer. One that is impossible does not stop the others."""
+        """Record one tenant's payments, transfer by transfer. An impossible one does not stop the others."""
         results: list[UnitResult] = []
         failures: list[BillingError] = []
         for _, of_transfer in groupby(parts, key=lambda part: part.transfer_id):
@@ -287,7 +287,7 @@ def _change(
 
 
 def _require_all(entered: form.SetAside | form.ReopenTransfer, left: Sequence[str]) -> None:
-    """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
+    """Check the result. :raises ParameterError: the operation is impossible for transfers ``left``. The others are changed."""
     if left:
         named = "、".join(each[:40] for each in left[:5])
         raise ParameterError(

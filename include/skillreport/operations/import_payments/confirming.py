@@ -1,4 +1,4 @@
-"""What a person's confirmation of transfers means: which invoices get how much. As ``batch_platform``, before the run is opened."""
+"""The invoices and amounts of a user's confirmation of transfers. Acts as ``batch_platform``, before the run is opened."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def confirmed_parts(
     *,
     is_other: bool = False,
 ) -> list[TransferPart]:
-    """What of each transfer is for which invoice: in the order of the numbers up to what is open, and the rest for the last one.
+    """The parts of each transfer by invoice: in the order of the numbers up to the open amounts, and the rest for the last one.
 
-    ``is_other``: the person says that no transfer is an entered payment. Who has seen these in the list need not say so.
-    :raises ParameterError: a transfer or an invoice cannot be used, or what is left is no fee. The message names it.
+    ``is_other``: the user declares that no transfer is an entered payment, which is unnecessary if the list showed these.
+    :raises ParameterError: a transfer or an invoice cannot be used, or the rest is no fee; with its number.
     """
     transfers = _usable(platform, [each.transfer_id for each in confirmed])
     numbers = {number for each in confirmed for number in each.numbers}
@@ -65,9 +65,9 @@ def confirmed_parts(
 
 
 def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) -> list[TransferPart]:
-    """The entered payments that are these transfers. Of payments with the same amount for one invoice, each transfer gets another one.
+    """The entered payments that equal these transfers. Among equal payments for one invoice, each transfer gets another one.
 
-    :raises ParameterError: a transfer has none, or payments for different invoices and its line names none of them.
+    :raises ParameterError: a transfer has none, or payments for different invoices without a choice in its line.
     """
     transfers = _usable(platform, [each.transfer_id for each in same])
     choices = load_choices(platform, transfers)
@@ -94,7 +94,7 @@ def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) 
 
 
 def _usable(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> dict[str, FoundTransfer]:
-    """The transfers, if they are open. :raises ParameterError: names the one that is not, and why."""
+    """The open transfers. :raises ParameterError: one is not open, with the reason."""
     if len(set(transfer_ids)) < len(transfer_ids):
         raise ParameterError("同じ振込が 2 回あります。1 行にまとめてください。")
     found = find_transfers(platform, transfer_ids)

@@ -22,19 +22,19 @@ from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 
 FORM = OperationForm(IMPORT_PAYMENTS)
 
-# Ends the line of a transfer from which the payer's bank has kept a fee.
+# Ends the line of a transfer from which the payer's bank kept a fee.
 FEE = "手数料"
 
 
 class ConfirmedTransfer(NamedTuple):
-    """A transfer, and the numbers of the invoices that it pays, in the order of payment. ``has_fee``: what is left of the last is a fee."""
+    """A transfer, and the numbers of its invoices, in the order of payment. ``has_fee``: the rest of the last one is a fee."""
 
     transfer_id: str
     numbers: tuple[str, ...]
     has_fee: bool = False
 
     def entered(self) -> str:
-        """The transfer as it is entered: ``T261127-0123456789ab=INV-2026-10-001,INV-2026-10-002,手数料``."""
+        """The line in the form: ``T261127-0123456789ab=INV-2026-10-001,INV-2026-10-002,手数料``."""
         named = ",".join((*self.numbers, *([FEE] if self.has_fee else [])))
         return f"{self.transfer_id}={named}" if named else self.transfer_id
 

@@ -1,4 +1,4 @@
-"""Let a tenant leave: export its rows, wait, ask another person, and delete them."""
+"""Offboard a tenant: export its rows, wait, and ask another user to approve the deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a tenant that leaves, up to the question for the approval. Each run does one stage of one tenant."""
+"""The stages of an offboarding, up to the request for approval. Each run does one stage of one tenant."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class TenantOffboarding(ChecksShown, UnitBatch):
-    """The stages begin, export, ask and cancel, and what is said about the register."""
+    """The stages begin, export, ask and cancel, the dispute of a register entry, and the supplement of a certificate."""
 
     own_form = FORM
 
@@ -59,7 +59,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         self._issuer = issuer
 
     def units(self, request: Request) -> Sequence[Unit]:
-        """The tenant, whatever its status."""
+        """The tenant, with any status."""
         FORM.entered(request.values, request.run_date)
         platform = request.platform
         return select_tenants(platform, request.codes, all_tenants(platform)).tenants
@@ -67,8 +67,8 @@ class TenantOffboarding(ChecksShown, UnitBatch):
     def options(self, request: Request) -> dict[str, Any]:
         """The stage and its values.
 
-        :raises SchemaError: the installation may not delete, or a table is not listed. :raises BackupError: the login or the tools are
-            not suitable. :raises ParameterError: the code names several tenants.
+        :raises SchemaError: the installation may not delete, or a table is not listed. :raises ParameterError: the code belongs to several
+            tenants. Raises the errors of ``BackupAccess.check``.
         """
         check_deletion(request.platform)
         self._access.check()
@@ -80,13 +80,13 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         return entered.values()
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Do the stage. A repeated attempt does it again, or finds it done."""
+        """Do the stage. A retry repeats it, or finds it done."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.Begin):
             return self._begin(work, unit_id, entered)
         if isinstance(entered, form.Supplement):
             return self._supplement(work, unit_id)
-        # A deletion in progress ends first.
+        # Waits for a deletion in progress.
         with tenant_turn(work.connection, TURN, unit_id):
             if isinstance(entered, form.DisputeEntry):
                 return self._dispute(work, unit_id, entered)
@@ -103,7 +103,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             return self._ask(work, offboarding)
 
     def _begin(self, work: Work, tenant_id: str, entered: form.Begin) -> Outcome:
-        """:raises OffboardingError: the tenant has not left, or something open is not decided."""
+        """Begin the offboarding. :raises OffboardingError: the tenant has not left, or open items are not accepted."""
         run, platform = work.run, work.connection
         tenant = require_left(platform, tenant_id, run.run_date, may_be_active=True)
         if tenant["tenants"] != 1 and check_host(platform) is HostVariant.BASE:
@@ -198,7 +198,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
 
     def _dispute(self, work: Work, tenant_id: str, entered: form.DisputeEntry) -> Outcome:
-        """:raises OffboardingError: there is no such entry, or the tenant's deletion is being repeated."""
+        """Ask about a register entry. :raises OffboardingError: there is no such entry, or the tenant's offboarding is open."""
         run, platform = work.run, work.connection
         if find_open(platform, tenant_id):
             raise OffboardingError(
@@ -217,7 +217,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         return UnitResult(tenant_id, {}, 1, notes=("退会の記録の取り消しの承認を、ほかの人に依頼しました",))
 
     def _supplement(self, work: Work, tenant_id: str) -> Outcome:
-        """Write the certificates again, when no verified backup contains the tenant any more."""
+        """Write the certificates' supplement, once no verified backup contains the tenant any more."""
         platform, store = work.connection, self._access.store()
         found = _SQL.column(platform, "deleted_offboarding", tenant_id=tenant_id)
         if not found:
@@ -256,7 +256,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             if cancelled is None:
                 raise OffboardingError("削除が始まっているため、取りやめられません。")
             drop_frozen(work.connection, offboarding)
-            # Before the commit: after a kill the next attempt finds the offboarding open, and deletes the rest.
+            # Before the commit, so that after a kill the next attempt finds the offboarding open, and deletes the rest.
             remains = erase(self._access.store(), [offboarding.folder])
         done = "退会を取りやめました" if remains else "退会を取りやめ、書き出したファイルを消しました"
         return UnitResult(tenant_id, {}, 0, notes=(done, *unerased(remains)))
@@ -270,7 +270,7 @@ def _is_cancelled_by(work: Work, tenant_id: str) -> bool:
 
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:
-    """Packs the files of one export of the tenant, as those of a backup."""
+    """Packs the files of one export of the tenant like a backup's."""
     return access.folder_packer(access.store(), f"{offboarding.folder}/{name}")
 
 

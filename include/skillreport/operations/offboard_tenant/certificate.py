@@ -1,4 +1,4 @@
-"""The certificate of a deletion: a PDF in Japanese and one in English, in the store beside the register of deleted tenants."""
+"""The certificate of a deletion: PDFs in Japanese and English, in the store beside the register of deleted tenants."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _TEMPLATE = Path(__file__).with_name("certificate.typ")
 def backups_with(
     platform: psycopg.Connection, store: ObjectStore, tenant_id: str, deleted_at: datetime
 ) -> list[str]:
-    """The complete backups from before the deletion that contain the tenant, and one that is being taken; the oldest first.
+    """The complete backups from before the deletion that contain the tenant, and a running one; oldest first.
 
-    Later ones contain only what is kept of the tenant. A restored database does not know the backups from after its own: they count.
+    Later ones contain only kept rows of the tenant. Backups that a restored database does not know count.
     """
     known = {row["backup_id"]: row for row in _SQL.rows(platform, "backups")}
     return [
@@ -57,9 +57,9 @@ def write_certificates(
     remains: Sequence[str],
     supplement: bool = False,
 ) -> list[str]:
-    """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name.
+    """Write both certificates of a deletion from the stored record. Returns their backups.
 
-    ``issuer``: that of the invoices certifies, if it is no sample.
+    ``issuer``: the invoices' issuer certifies, unless it is a sample.
     """
     (record,) = _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
     backups = backups_with(platform, store, record["tenant_id"], deleted_at)
@@ -89,7 +89,7 @@ def certificate_pdf(
     issuer: Sequence[str] = (),
     supplement: bool = False,
 ) -> bytes:
-    """The PDF. Times are shown in Asia/Tokyo. ``record`` is the row of ``batch.offboarding``, ``issuer`` the lines of who certifies."""
+    """The PDF, with times in Asia/Tokyo. ``record`` is the row of ``batch.offboarding``, ``issuer`` the issuer's lines."""
     data = {
         "language": language,
         "issuer": list(issuer),
@@ -110,7 +110,7 @@ def certificate_pdf(
                 "exported": f"{each.exported:,}",
                 "rule": each.rule,
                 "done": f"{each.done:,}",
-                # Blanked rows stay too. Of the others some were deleted by the application, and the last check has found none.
+                # Blanked rows stay, too. The application deleted some of the others, and the last check found none.
                 "left": f"{0 if each.rule == 'delete' else each.exported:,}",
             }
             for each in tables

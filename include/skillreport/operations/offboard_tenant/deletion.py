@@ -1,7 +1,7 @@
-"""Delete and blank what was frozen, chunk by chunk, each in a short transaction. After a kill the next attempt continues.
+"""Delete and blank the frozen rows, chunk by chunk, each in a short transaction. After a kill the next attempt continues.
 
-``batch_cleanup`` changes the application's rows, through views that check their owner again. ``batch_platform`` deletes our own rows. The
-backup's login looks for rows that the views do not show.
+``batch_cleanup`` changes the application's rows, through views that check their owner again. ``batch_platform`` deletes the batches' own
+rows. The backup's login looks for rows that the views do not show.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class DeletionStoppedError(OffboardingError):
-    """A row appeared, or changed its owner, since the approval. Another approval continues."""
+    """A row appeared, or got another owner, since the approval. Another approval continues."""
 
     code = "OFFBOARDING_STOPPED"
 
@@ -53,7 +53,7 @@ class TenantDeletion:
     now: datetime
 
     def run(self) -> None:
-        """:raises DeletionStoppedError: names the table and the rows."""
+        """Delete and blank the rows. :raises DeletionStoppedError: with the table and the rows."""
         self.require_nothing_new()
         begun = _SQL.execute(self.platform, "begin_deletion", **self._named, now=self.now).fetchone()
         if begun is None:
@@ -75,7 +75,7 @@ class TenantDeletion:
                 self._delete_own(table)
 
     def require_nothing_new(self) -> None:
-        """:raises DeletionStoppedError: the tenant has rows in the application that were not approved."""
+        """Check for new rows. :raises DeletionStoppedError: the application contains unapproved rows of the tenant."""
         with live_snapshot(self.server) as snapshot:
             for table in host_tables(snapshot):
                 if found := appeared(snapshot, table, self._keys[table.name], self.offboarding):
@@ -121,9 +121,9 @@ class TenantDeletion:
         return change + self._in_chunk("leaving", table, view)
 
     def _in_chunk(self, alias: str, table: ListedTable, relation: sql.Identifier) -> sql.Composed:
-        """The condition that the row is in the chunk, which is the parameter. It finds the rows by the primary key."""
+        """The condition that the row is in the chunk (the parameter), by primary key."""
         key = self._keys[table.name]
-        # With an array the planner uses the index, whatever it expects of the number of keys and rows.
+        # With an array the planner uses the index, regardless of its estimates.
         condition = (
             " WHERE {own} = ANY(ARRAY(SELECT {frozen} FROM jsonb_populate_recordset(null::{relation}, %s) AS frozen))"
             if len(key) == 1
@@ -136,9 +136,9 @@ class TenantDeletion:
         )
 
     def _require_gone(self, table: ListedTable, keys: list[dict[str, Any]], changed: int) -> None:
-        """Of the rows that the view does not show, an earlier attempt or the application may have deleted some.
+        """Check the rows that the view does not show. An earlier attempt or the application may have deleted them.
 
-        :raises DeletionStoppedError: others are there, and belong to somebody else now.
+        :raises DeletionStoppedError: rows exist, and belong to other tenants.
         """
         relation = sql.Identifier(table.schema, table.name)
         with self.server.connect() as live:
@@ -154,7 +154,7 @@ class TenantDeletion:
             )
 
     def _delete_own(self, table: ListedTable) -> None:
-        """Delete or blank our own rows of the tenant, also those that a run has written since the export."""
+        """Delete or blank the batches' own rows of the tenant, including rows written since the export."""
         columns = _columns_of(self.platform, table)
         if not columns:
             return
@@ -166,7 +166,7 @@ class TenantDeletion:
             values = blanking(table, columns)
             change = sql.SQL("UPDATE {} SET {}").format(relation, values)
             wanted += sql.SQL(" AND ({})").format(_differs(table, columns))
-        # Another transaction may have moved a row: the condition stands outside, too, and only an empty round is the end.
+        # Another transaction may move a row, so the outer condition repeats the inner one, and only an empty round ends the loop.
         statement = change + sql.SQL(
             " WHERE ctid = ANY(ARRAY(SELECT ctid FROM {relation} WHERE {wanted} LIMIT {most})) AND {wanted}"
         ).format(relation=relation, wanted=wanted, most=CHUNK_ROWS)
@@ -193,18 +193,18 @@ def _is_own(table: ListedTable, columns: Sequence[str]) -> sql.Composable:
     if table.person_column is None:
         return sql.SQL("tenant_id = %(tenant_id)s")
     assert table.person_column in columns, "our tables name people by person_key"
-    # A key that nobody has is of the tenant that the row states.
+    # A row with an unknown key belongs to its stated tenant.
     stated = sql.SQL(" OR stated_tenant_id = %(tenant_id)s" if "stated_tenant_id" in columns else "")
     return sql.SQL(
         "(person_key IN (SELECT frozen.person_key FROM batch.frozen_person AS frozen WHERE frozen.tenant_id = %(tenant_id)s){stated})"
-        # A key that somebody else has now stays.
+        # A key that belongs to another tenant stays.
         " AND NOT EXISTS (SELECT FROM batch.person_key AS person"
         " WHERE person.person_key = {own}.person_key AND person.tenant_id IS DISTINCT FROM %(tenant_id)s)"
     ).format(stated=stated, own=sql.Identifier(table.schema, table.name))
 
 
 def _differs(table: ListedTable, columns: Sequence[str]) -> sql.Composed:
-    """The condition that a column to blank has another value: without it the rows would be blanked for ever."""
+    """The condition that a column to blank has another value. Otherwise the rows would be blanked forever."""
     return sql.SQL(" OR ").join(
         sql.SQL("{0} IS DISTINCT FROM CASE WHEN {0} IS null THEN {0} ELSE {1} END").format(
             sql.Identifier(name), sql.Literal(value)
@@ -215,7 +215,7 @@ def _differs(table: ListedTable, columns: Sequence[str]) -> sql.Composed:
 
 
 def _columns_of(platform: psycopg.Connection, table: ListedTable) -> list[str]:
-    """The columns of one of our own tables."""
+    """The columns of one of the batches' own tables."""
     rows = platform.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         [f"{table.schema}.{table.name}"],

@@ -1,4 +1,4 @@
-"""The exports of a tenant that leaves: ours from one snapshot of the live database, proved in a scratch database, and the customer's."""
+"""The exports of a leaving tenant: ours, from one snapshot of the live database and proved in a scratch database, and the customer's."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _CONTENTS = "目次.csv"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A transaction of the backup's login on the live database, and the tables with rows of tenants in it."""
+    """A transaction of the backup's login on the live database, and the tables with tenants' rows."""
 
     connection: psycopg.Connection
     tables: Sequence[OwnedTable]
 
     def counts(self, tenant_id: str) -> list[tuple[str, str, str, int]]:
-        """The tenant's rows: schema, table, rule and number, only of tables with rows."""
+        """The tenant's rows: schema, table, rule and number, for tables with rows."""
         found = table_contents(
             self.connection,
             [owned.table for owned in self.tables],
@@ -61,9 +61,9 @@ class Snapshot:
         ]
 
     def unowned(self) -> int:
-        """The rows of the application, in tables to delete from or to blank, that name nobody, or a tenant that does not exist.
+        """The number of the application's rows, in tables to delete from or to blank, without a known person, or with an unknown tenant.
 
-        Rows of all tenants together are none of them.
+        Shared rows of all tenants do not count.
         """
         owned = [
             each
@@ -83,7 +83,7 @@ class Snapshot:
         return sum(each.rows for each in found)
 
     def rule_of(self, schema: str, name: str) -> str:
-        """What happens to the tenant's rows of the table. Before the multi-tenant migration some tables have no view, and stay."""
+        """The rule for the tenant's rows of the table. Before the multi-tenant migration some tables have no view, and stay."""
         listed = listed_tables()[schema, name]
         return str(Rule.KEEP if listed.is_host and not self.has_view(listed) else listed.rule)
 
@@ -103,28 +103,28 @@ class Snapshot:
         return rows.fetchall()
 
     def has_view(self, listed: ListedTable) -> bool:
-        """Whether the application's table has a view to delete through."""
+        """True if the application's table has a view for deletions."""
         found = self.connection.execute("SELECT to_regclass(%s)", [f"batch.{view_of(listed)}"]).fetchone()
         return found != (None,)
 
 
 @contextmanager
 def live_snapshot(server: DatabaseServer) -> Iterator[Snapshot]:
-    """One snapshot of the live database; its tables are only read. Vacuum keeps dead rows of all tables until the block ends."""
+    """One read-only snapshot of the live database. Vacuum keeps all tables' dead rows until the block ends."""
     with server.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        # Each table is read once. The planner does not know the number of frozen keys.
+        # One scan per table, because the planner does not know the number of frozen keys.
         plan_for_scans(connection)
         yield Snapshot(connection, [each for each in find_leaving(connection) if _is_listed(each)])
 
 
 def _is_listed(owned: OwnedTable) -> bool:
-    # Others are those of a restore beside the live rows, restored_….
+    # The others belong to a restore beside the live rows, restored_….
     return (owned.table.schema, owned.table.name) in listed_tables()
 
 
 def export_all(packer: Packer, snapshot: Snapshot, tenant_id: str) -> tuple[Manifest, str]:
-    """Export all rows of the tenant; returns the manifest and its SHA-256."""
+    """Export all rows of the tenant. Returns the manifest and its SHA-256."""
     packer.store.delete(packer.folder)  # files of an earlier attempt
     entry = export_tenant(snapshot.connection, snapshot.tables, packer, tenant_id)
     return packer.read_manifest(entry.path, entry.sha256), entry.sha256
@@ -133,14 +133,14 @@ def export_all(packer: Packer, snapshot: Snapshot, tenant_id: str) -> tuple[Mani
 def prove(
     access: BackupAccess, packer: Packer, manifest: Manifest, execution_id: str, tenant_id: str
 ) -> None:
-    """Restore the tenant's export into a scratch database with the structure of the live one, and compare it.
+    """Restore the tenant's export into a scratch database with the live structure, and compare it.
 
-    :raises BackupDamagedError: names the tables that differ.
+    :raises BackupDamagedError: with the tables that differ.
     """
     server = access.server()
-    # A run proves the exports of several tenants at once.
+    # A run proves several tenants' exports concurrently.
     owner = f"{execution_id.rpartition('_')[2]}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:8]}"
-    # An attempt of the run that was killed may have left it.
+    # A killed attempt may have left it.
     scratch = server.run_database(owner)
     server.drop(scratch)
     with spool_folder(owner) as spool:
@@ -154,10 +154,10 @@ def prove(
 
 
 def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Offboarding, key: str) -> str:
-    """Write the application's rows of the tenant for the customer, encrypted to their public age key; returns the location.
+    """Write the application's rows of the tenant for the customer, encrypted to their public age key. Returns the location.
 
-    A zip with a CSV (UTF-8 with BOM) for each table and a table of contents, which also names what is left out: credentials and our own
-    schema.
+    A zip with a CSV (UTF-8 with BOM) for each table and a table of contents, which also lists omitted credentials. The batches' own tables
+    are omitted.
     """
     columns = host_columns(snapshot.connection)
     contents = [("ファイル", "内容", "行数", "入れていない列")]
@@ -204,7 +204,7 @@ def _write_table(
 
 
 def _shown(listed: ListedTable, columns: Mapping[str, str]) -> sql.Composed:
-    """The columns of the customer's file. A secret one is left out, or empty in the rows that another column marks."""
+    """The columns of the customer's file. A secret one is omitted, or empty in the rows that another column marks."""
     secret = _secret_columns(listed)
     shown: list[sql.Composable] = []
     for name in columns:

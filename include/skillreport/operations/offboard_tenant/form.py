@@ -1,4 +1,4 @@
-"""The stages of a tenant that leaves, up to the question for the approval: their texts and fields. The DAG file imports this module."""
+"""The stages of an offboarding, up to the request for approval: texts and fields. The DAG file imports this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 
 FORM = OperationForm(OFFBOARD_TENANT)
 
-# What can be open when a tenant leaves. The names are those of the fields, and of the keys of offboarding.open_items.
+# The possible open items of a leaving tenant, by the names of the fields and of the keys of offboarding.open_items.
 OPEN_ITEMS = {
     "open_invoices": "未入金の請求書",
     "held_drafts": "確定していない請求書",
@@ -29,7 +29,7 @@ OPEN_ITEMS = {
 }
 
 
-# The stages, as people read them.
+# The displayed names of the stages.
 STAGES = {
     "begun": "開始済み",
     "exported": "書き出し済み・待機中",

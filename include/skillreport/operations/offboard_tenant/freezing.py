@@ -1,4 +1,4 @@
-"""Freeze what an approval is about: the keys of the tenant's people, and the primary keys of the application's rows."""
+"""Freeze the subject of an approval: the keys of the tenant's people, and the primary keys of the application's rows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from include.skillreport.schema.leaving import primary_keys
 
 _SQL = Statements(Path(__file__).parent)
 
-# The rows of one transaction. A thousand rows of the widest table take about 0.1 s.
+# The rows per transaction. A thousand rows of the widest table take about 0.1 s.
 CHUNK_ROWS = 1_000
 
 
 def freeze(platform: psycopg.Connection, snapshot: Snapshot, offboarding: Offboarding) -> None:
-    """Write the keys of the snapshot, in short transactions. A repeated call replaces those that are not deleted or blanked yet."""
+    """Write the snapshot's keys, in short transactions. A repeated call replaces the keys of rows that are not yet deleted or blanked."""
     named = {"offboarding_id": offboarding.offboarding_id}
     _SQL.execute(platform, "drop_chunks", **named, only_undone=True)
     _freeze_people(platform, snapshot, offboarding.tenant_id)
@@ -59,9 +59,9 @@ def full_name(table: ListedTable) -> str:
 def appeared(
     snapshot: Snapshot, table: ListedTable, key: Sequence[str], offboarding: Offboarding
 ) -> list[str]:
-    """The keys, at most three, of rows of the tenant that are not frozen: they are new, or belonged to somebody else.
+    """At most three keys of the tenant's rows that are not frozen, because they are new or belonged to others.
 
-    A row that has returned after its deletion is new, too.
+    A row that returned after its deletion is new, too.
     """
     owned = snapshot.of(table)
     rows = snapshot.connection.execute(
@@ -99,7 +99,7 @@ def _freeze_people(platform: psycopg.Connection, snapshot: Snapshot, tenant_id: 
 def _chunks(
     snapshot: Snapshot, table: ListedTable, key: Sequence[str], offboarding: Offboarding
 ) -> Iterator[list[dict[str, object]]]:
-    """The keys of the tenant's rows, in the order of the key. A cursor of the server keeps the memory small."""
+    """The keys of the tenant's rows, in key order. A server-side cursor limits the memory."""
     owned = snapshot.of(table)
     names = sql.SQL(", ").join(sql.Identifier("content", name) for name in key)
     with snapshot.connection.cursor(name="keys_to_freeze") as cursor:

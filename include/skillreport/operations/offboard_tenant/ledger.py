@@ -1,4 +1,4 @@
-"""The rows of tenants that leave (``batch.offboarding`` …). All statements act as ``batch_platform``."""
+"""The rows of leaving tenants (``batch.offboarding`` …). All statements act as ``batch_platform``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class OffboardingError(BatchError):
-    """The stage of the tenant does not allow what was asked for, or the deletion stopped."""
+    """The tenant's stage does not allow the operation, or the deletion stopped."""
 
     code = "OFFBOARDING_REFUSED"
 
 
 @dataclass(frozen=True)
 class Offboarding:
-    """A tenant that leaves, and is neither deleted nor stays. ``waits_until`` is a day in Asia/Tokyo, the times are aware."""
+    """An open offboarding of a tenant. ``waits_until`` is a day in Asia/Tokyo, the times are aware."""
 
     offboarding_id: str
     tenant_id: str
@@ -47,7 +47,7 @@ class Offboarding:
 
     @property
     def folder(self) -> str:
-        """The folder in the store with the exports of this attempt."""
+        """The folder in the store with the tenant's exports."""
         return f"offboarding/{tenant_folder(self.tenant_id)}"
 
     @property
@@ -63,7 +63,7 @@ class Offboarding:
 
 @dataclass(frozen=True)
 class Dispute:
-    """Somebody says that the register's entry about a tenant is wrong."""
+    """A user's claim that the register's entry of a tenant is wrong."""
 
     tenant_id: str
     offboarding_id: str
@@ -83,7 +83,7 @@ class Dispute:
 
 @dataclass(frozen=True)
 class TableCount:
-    """The rows of a table (with its schema) in the newest export, and how many of them are deleted or blanked."""
+    """The rows of a table (with its schema) in the newest export, and the number of deleted or blanked ones."""
 
     table_name: str
     rule: str
@@ -92,7 +92,7 @@ class TableCount:
 
     @property
     def reason(self) -> str:
-        """Why the table's rows are deleted, blanked or kept. Japanese."""
+        """The reason (in Japanese) why the table's rows are deleted, blanked or kept."""
         schema, _, name = self.table_name.partition(".")
         listed = listed_tables().get((schema, name))
         return listed.reason if listed else ""
@@ -105,7 +105,7 @@ def find_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding | Non
 
 
 def require_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding:
-    """The same. :raises OffboardingError: nobody has begun it."""
+    """As ``find_open``. :raises OffboardingError: there is none."""
     found = find_open(platform, tenant_id)
     if found is None:
         raise OffboardingError("このテナントの退会は始まっていません。先に「退会の開始」を行ってください。")
@@ -121,9 +121,9 @@ def ask_about_entry(
     now: datetime,
     execution_id: str,
 ) -> None:
-    """Record that the register's entry about the tenant is wrong, as a person says; another one decides.
+    """Record a user's claim that the register's entry of the tenant is wrong. Another user decides.
 
-    :raises OffboardingError: no entry makes the deletion of the tenant due.
+    :raises OffboardingError: no entry requires the tenant's deletion.
     """
     named = {"reason": reason, "person": person, "now": now, "execution_id": execution_id}
     if _SQL.execute(platform, "dispute_entry", tenant_id=tenant_id, **named).fetchone() is None:
@@ -133,13 +133,13 @@ def ask_about_entry(
 
 
 def find_dispute(platform: psycopg.Connection, tenant_id: str, offboarding_id: str) -> Dispute | None:
-    """What somebody says about this entry, decided or not."""
+    """The dispute of this entry, decided or not."""
     rows = _SQL.rows(platform, "dispute", tenant_id=tenant_id, offboarding_id=offboarding_id)
     return Dispute(**rows[0]) if rows else None
 
 
 def decide_dispute(platform: psycopg.Connection, dispute: Dispute, person: str, now: datetime) -> None:
-    """In the open transaction: the entry is void, and the tenant need not be deleted."""
+    """Void the entry in the open transaction, so that the tenant need not be deleted."""
     named = {"tenant_id": dispute.tenant_id, "offboarding_id": dispute.offboarding_id}
     _SQL.execute(platform, "decide_dispute", **named, person=person, now=now)
     _SQL.execute(platform, "strike_off", **named)
@@ -150,8 +150,8 @@ def require_left(
 ) -> dict[str, Any]:
     """The tenant's row: ``tenant_code``, ``tenant_name``, ``status``, ``tenants`` and ``is_to_repeat``.
 
-    ``today`` is in Asia/Tokyo. ``may_be_active``: it is enough that the contract has ended. :raises OffboardingError: the tenant has not
-    left. One that was deleted, and is in a restored database, has.
+    ``today`` is in Asia/Tokyo. ``may_be_active``: an ended contract is enough. A deleted tenant in a restored database has left.
+    :raises OffboardingError: the tenant has not left.
     """
     (tenant,) = _SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=today)
     if tenant["is_to_repeat"]:
@@ -170,7 +170,7 @@ def require_left(
 
 
 def is_deleted(platform: psycopg.Connection, offboarding_id: str) -> bool:
-    """Whether this offboarding has come to its end."""
+    """True if this offboarding has ended with the deletion."""
     return [row["stage"] for row in _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)] == [
         "deleted"
     ]
@@ -184,7 +184,7 @@ def tables_of(platform: psycopg.Connection, offboarding_id: str) -> list[TableCo
 def record_counts(
     platform: psycopg.Connection, offboarding_id: str, counts: Sequence[tuple[str, str, str, int]]
 ) -> None:
-    """Replace the numbers of exported rows: schema, table, rule and rows. What is done already is added."""
+    """Replace the numbers of exported rows: schema, table, rule and rows. Adds the rows that are already done."""
     places = {key: place for place, key in enumerate(listed_tables())}
     with platform.transaction():
         _SQL.execute(platform, "forget_counts", offboarding_id=offboarding_id)
@@ -201,7 +201,7 @@ def record_counts(
 
 
 def drop_frozen(platform: psycopg.Connection, offboarding: Offboarding) -> None:
-    """Delete the frozen persons and keys, in the open transaction."""
+    """Delete the frozen people and keys, in the open transaction."""
     named = {"offboarding_id": offboarding.offboarding_id}
     _SQL.execute(platform, "drop_chunks", **named, only_undone=False)
     _SQL.execute(platform, "drop_persons", tenant_id=offboarding.tenant_id)
@@ -217,9 +217,9 @@ def record_frozen(
     manifest: tuple[str, int],
     unowned: int,
 ) -> None:
-    """Record in the open transaction that everything is frozen. ``manifest``: the SHA-256 and the bytes of the export.
+    """Record in the open transaction that everything is frozen. ``manifest``: the export's SHA-256 and bytes.
 
-    :raises OffboardingError: somebody has cancelled.
+    :raises OffboardingError: the offboarding was cancelled.
     """
     sha256, export_bytes = manifest
     frozen = _SQL.execute(
@@ -250,7 +250,7 @@ def record_deleted(
     remains: Sequence[str],
     awaits_supplement: bool,
 ) -> int:
-    """Record the end in the open transaction, also in the register; returns the number of deleted and blanked rows.
+    """Record the end in the open transaction and in the register. Returns the number of deleted and blanked rows.
 
     ``awaits_supplement``: the certificate names backups with the tenant.
     """

@@ -1,4 +1,4 @@
-"""What a tenant leaves outside the tables: its files in the store and the schema of a restore; and the register of deleted tenants."""
+"""A tenant's remains outside the tables (files in the store, the schema of a restore), and the register of deleted tenants."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from include.skillreport.batches.data_backup.tenant_export import restored_schem
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 
-# The folders of the store with a folder of each tenant. The documents of invoices stay.
+# The store's folders with a folder per tenant. The invoices' documents stay.
 _FOLDERS = ("reports", "notification_log", "deleted_rows")
 
-# The certificate names so many files that cannot be deleted.
+# The maximum number of undeletable files in the certificate.
 _NAMED = 20
 
 
@@ -28,7 +28,7 @@ def write_register(
     manifests: Mapping[str, bytes],
     now: datetime,
 ) -> None:
-    """Record the tenant in the store, with the manifests of its exports by their names."""
+    """Record the tenant in the store, with its exports' manifests by name."""
     for name, content in manifests.items():
         store.write(f"{record_folder(offboarding.tenant_id, offboarding.offboarding_id)}/{name}", content)
     write_entry(store, keys, RegisterEntry(offboarding.tenant_id, offboarding.offboarding_id, now))
@@ -40,18 +40,18 @@ def files_of(offboarding: Offboarding) -> list[str]:
 
 
 def erase(store: ObjectStore, folders: Sequence[str]) -> list[str]:
-    """Delete the folders with the versions of their files; returns the place and the reason of each that cannot be deleted, at most 20."""
+    """Delete the folders with all versions of their files. Returns the location and the reason for at most 20 undeletable files."""
     remains = [each for folder in folders for each in store.erase(folder)]
     return [*remains[:_NAMED], *([f"… + {len(remains) - _NAMED:,}"] if len(remains) > _NAMED else [])]
 
 
 def unerased(remains: Sequence[str]) -> list[str]:
-    """The notes of a run about what ``erase`` has returned."""
+    """A run's notes about the results of ``erase``."""
     return [f"消せないファイル: {each}" for each in remains]
 
 
 def drop_restored_schema(server: DatabaseServer, tenant_id: str) -> None:
-    """Drop the schema into which somebody has restored the tenant."""
+    """Drop the schema with the tenant's restored rows."""
     with server.connect() as connection:
         connection.execute(
             sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(restored_schema(tenant_id)))

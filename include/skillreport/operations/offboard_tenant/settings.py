@@ -1,4 +1,4 @@
-"""The settings of a tenant that leaves."""
+"""The settings of offboardings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from include.skillreport.core.settings import Section
 
 
 class OffboardingSettings(Section):
-    """How long a tenant's rows stay after the export for the customer."""
+    """The time that a tenant's rows stay after the export for the customer."""
 
     key = "offboarding"
 

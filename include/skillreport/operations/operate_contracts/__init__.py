@@ -1,4 +1,4 @@
-"""See, add, end and correct what an invoice depends on beside the price list."""
+"""Add, end, correct, import and export the contract data that invoices depend on beside the price list."""
 
 from __future__ import annotations
 

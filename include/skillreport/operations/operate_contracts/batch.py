@@ -1,4 +1,4 @@
-"""The run of ``operate_contracts``: change what a person has entered, and say what it means for the invoices that are final."""
+"""The run of ``operate_contracts``: apply a user's changes, and report their effects on final invoices."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ from include.skillreport.operations.shown import ChecksShown
 
 _STEP = "change_contracts"
 
-# The option with the digest of the imported file: the tenants of the run are those of this content.
+# The option with the digest of the imported file, from which the run's tenants come.
 _SHA256 = "sha256"
 
 
 class ContractEffects(TenantBatch):
-    """Says for each tenant what the changes of the run mean for its final invoices, and tells the former recipients."""
+    """Reports the effects of the run's changes on each tenant's final invoices, and notifies former recipients."""
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
 
     def process(self, work: Work) -> list[Outcome]:
-        """Compare each tenant's final invoices with the changed contract. No invoice changes."""
+        """Compare each tenant's final invoices with the changed contract, without changing them."""
         run = work.run
         changes = applied_changes(work.connection, run.execution_id)
         if changes:
-            # A settlement that has read the contracts before the change holds this lock until its invoices are final. So the comparison
-            # waits for them, and a settlement that begins later reads the changed contracts.
+            # A settlement that read the contracts before the change holds this lock until its invoices are final, so the comparison
+            # includes them. Later settlements read the changed contracts.
             self._billing.lock_entries(work.connection)
         comparison = InvoiceComparison(work.connection, self._billing.terms, run.run_date)
         outcomes: list[Outcome] = []
@@ -80,9 +80,9 @@ class ContractOperations(ChecksShown, ContractEffects):
     own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values; of one with personal values the token; of a file the SHA-256 of its content.
+        """The operation and its values; for personal values the token; for a file the SHA-256 of its content.
 
-        :raises ParameterError: a value cannot be used, or personal values are not entered on the board.
+        :raises ParameterError: a value cannot be used, or personal values were not entered on the board.
         """
         operation = FORM.chosen(request.values)
         if not operation.is_personal():
@@ -93,24 +93,24 @@ class ContractOperations(ChecksShown, ContractEffects):
             return {**entered.values(), _SHA256: hashlib.sha256(content).hexdigest()}
         options = entry_options(operation, request, "ボードのテナントのページの「契約」")
         if operation is form.SetProfile:
-            # One code can name several tenants: a tenant without a code is named by its id.
+            # Several tenants can have one code, because the id replaces a missing code.
             form.require_one_tenant(request.tenants)
         return options
 
     def needs_nobody(self, request: Request) -> bool:
-        """Whether the operation is about no tenant."""
+        """True if the operation is about no tenant."""
         return FORM.chosen(request.values) in (form.SetRate, form.Withdraw, form.ExportFiles)
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The named tenants that have left: their last invoices and their reminders still go to somebody."""
+        """The named former tenants, because their last invoices and reminders still need recipients."""
         return named_tenants(request.platform, request.codes)
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The tenants in a file. The whole file is checked first."""
+        """The tenants in a file, after checking the entire file."""
         operation = FORM.chosen(request.values)
         if operation is not form.ImportFile:
             if not operation.is_personal():
-                # Without this check, a form without a tenant would be for all of them.
+                # Without this check, a form without a tenant would be for all tenants.
                 FORM.entered(request.values, request.run_date)
             return None
         entered = FORM.entered(request.values, request.run_date)
@@ -121,13 +121,13 @@ class ContractOperations(ChecksShown, ContractEffects):
         return {each.owner for each in wanted if each.kind.owner == "tenant_id"}
 
     def reads_files(self, run: Run) -> bool:
-        """Whether the operation reads or writes a file."""
+        """True if the operation reads or writes a file."""
         return FORM.chosen(run.options) in (form.ImportFile, form.ExportFiles)
 
     def change_contracts(self, work: Work) -> RunRemark | None:
-        """Change the rows in one transaction. A cleared run finds its work done, and returns without a remark.
+        """Change the rows in one transaction. A cleared run finds its work done, and returns no note.
 
-        :raises ParameterError: the values are expired or used. :raises BillingError: a row cannot be changed as wanted.
+        :raises ParameterError: the values have expired or were used. :raises BillingError: a row cannot be changed as requested.
         """
         run, platform = work.run, work.connection
         author = Author(run.person, run.execution_id, run.options.get("imported_file"))
@@ -150,7 +150,7 @@ class ContractOperations(ChecksShown, ContractEffects):
         return RunRemark(details)
 
     def _require_shown(self, work: Work) -> None:
-        """:raises ParameterError: somebody has changed the contract since the dialog showed it."""
+        """Compare with the dialog. :raises ParameterError: the contract has changed since the dialog showed it."""
         changed = self.changed(replace(work, tenant_ids=tenants_of_run(work.connection, work.run)))
         if changed:
             raise ParameterError("".join(changed.values()))
@@ -186,5 +186,5 @@ class ContractOperations(ChecksShown, ContractEffects):
         return {"applied": recorded.applied, "waiting": recorded.waiting, **kept}
 
     def _plans(self) -> set[str]:
-        """The plans of all versions of the price list."""
+        """The plans of all price list versions."""
         return {name for version in self._billing.terms.price_list.versions for name in version.plans}

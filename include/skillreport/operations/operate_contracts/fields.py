@@ -12,7 +12,7 @@ from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.core.entered import plain
 from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Flag, Lines, Number, ReasonField
 
-# The folder of the files to import, and that of the exported ones.
+# The folders of the files to import, and of the exported files.
 INCOMING = "contracts/incoming"
 EXPORTED = "contracts/exported"
 
@@ -66,7 +66,7 @@ class _Addresses(Codes):
 
 
 class _UpperCode(Code):
-    """A code in capitals, whatever was typed."""
+    """A code, converted to capitals."""
 
     def read(self, value: Any) -> str:
         return super().read(value).upper()
@@ -106,7 +106,7 @@ def _address(text: str) -> str:
     from include.skillreport.messaging.channels.email.letter import is_address
 
     if not is_address(text):
-        # Everybody can read the message about a file, so it does not quote the address.
+        # All users can read the message about a file, so it does not contain the address.
         raise ValueError("に、メールアドレスではないものがあります。1 件ずつ、名前を付けずに書いてください。")
     return text
 

@@ -1,4 +1,4 @@
-"""The operations on contracts: what an invoice depends on beside the price list. The DAG file imports this module."""
+"""The operations on contracts: the data that invoices depend on beside the price list. The DAG file imports this module."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SetProfile(Operation):
             )
 
     def copies(self) -> dict[str, list[str]]:
-        """The further recipients and those of Cc, by field: each address once, where it stands first. Capitals make no difference."""
+        """The further and Cc recipients, by field, without duplicates (regardless of capitals). The first occurrence stays."""
         seen = {self.email.lower()}
         found: dict[str, list[str]] = {"further_emails": [], "cc_emails": []}
         for name, addresses in found.items():
@@ -225,14 +225,14 @@ class ExportFiles(Operation):
     shows = NOTHING_YET
 
 
-# An address list beyond this is a mailing list, which the customer keeps itself. The table has the same limit.
+# More addresses need a mailing list, which the customer maintains. The table has the same limit.
 _MOST_COPIES = 10
 
 _YEAR = timedelta(days=366)
 
 
 def require_one_tenant(tenants: Sequence[object]) -> None:
-    """:raises ParameterError: a profile is for none or several of ``tenants``, which are codes or tenants."""
+    """Check a profile's tenants (codes or tenants). :raises ParameterError: there are none or several."""
     if len(tenants) != 1:
         raise ParameterError(
             "「テナントコード」（tenants）に、1 つのテナントだけを指定してください。請求先の全項目を置き換えます。"
@@ -240,13 +240,13 @@ def require_one_tenant(tenants: Sequence[object]) -> None:
 
 
 def _require_period(first: date, last: date | None) -> None:
-    """:raises ParameterError: the last day is before the first day."""
+    """Check the period. :raises ParameterError: the last day is before the first day."""
     if last is not None and last < first:
         raise ParameterError(f"「末日」（valid_to）の {last} が「初日」（valid_from）の {first} より前です。")
 
 
 def _require_near(first: date, today: date, is_checked: bool) -> None:
-    """:raises ParameterError: the first day is more than a year ahead, which is often a mistyped year, and nobody has checked it."""
+    """Check the first day. :raises ParameterError: it is over a year ahead, often a typing mistake, and the user has not confirmed it."""
     if first > today + _YEAR and not is_checked:
         raise ParameterError(
             f"初日の {first} は 1 年より先です。年を確かめて、正しければ「確かめた」（is_checked）を選んでください。"

@@ -1,4 +1,4 @@
-"""What the operations on contracts want: rows from a form, or from a CSV file with the same columns."""
+"""The requested rows of the operations on contracts: from a form, or from a CSV file with the same columns."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from include.skillreport.operations.operate_contracts import form
 from include.skillreport.operations.operate_contracts.fields import EXPORTED, INCOMING
 from include.skillreport.operations.operate_contracts.form import FORM
 
-# The operation that checks a line of a file, by the kind of the file.
+# The operation that checks a file's lines, by the file's kind.
 _LINES: Mapping[str, type[Operation]] = {
     "profile": form.SetProfile,
     "plan": form.SetPlan,
@@ -54,7 +54,7 @@ _LINES: Mapping[str, type[Operation]] = {
     "exchange_rate": form.SetRate,
 }
 
-# The column of a field in the table, where it has another name.
+# The table's column of a field, if it has another name.
 _COLUMNS = {"discount_name": "name", "discount_kind": "kind", "plan_from": "effective_from"}
 
 _TENANT = "tenant"
@@ -63,12 +63,12 @@ _NOT_IN_FILES = ("tenants", "reason", "is_checked")
 _MOST_BYTES = 5_000_000
 _MOST_LINES = 20_000
 
-# Several addresses in a cell.
+# Separates addresses in a cell.
 _SEPARATOR = ";"
 
 
 def wanted_rows(entered: Operation, owners: Iterable[str]) -> list[Wanted]:
-    """The rows that a person wants for the tenants, which are ids, or for the currency."""
+    """The requested rows for the tenants (ids), or for the currency."""
     make = _MADE[type(entered)]
     return [make(entered, owner) for owner in owners]
 
@@ -136,9 +136,9 @@ def content_of(store: ObjectStore, entered: form.ImportFile) -> bytes:
 
 
 def same_content(store: ObjectStore, entered: form.ImportFile, sha256: str) -> bytes:
-    """The content of the file whose SHA-256 was kept when its run was opened.
+    """The content of the file with the SHA-256 from the opening of the run.
 
-    :raises ParameterError: the file is missing or too large, or has other content now.
+    :raises ParameterError: the file is missing, too large or changed.
     """
     content = content_of(store, entered)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -156,9 +156,9 @@ def rows_of_file(
     plans: Collection[str],
     today: date,
 ) -> list[Wanted]:
-    """The rows of a file's content. The whole file is checked. ``plans`` are those of the price list, ``today`` the day (Asia/Tokyo).
+    """The rows of a file's content, checked entirely. ``plans`` are the price list's, ``today`` is the day (Asia/Tokyo).
 
-    :raises ParameterError: it names the lines that cannot be used.
+    :raises ParameterError: lines cannot be used, with their numbers.
     """
     file = file_label(entered.imported_file)
     lines = [(number, cells) for number, cells in csv_rows(content, file) if any(cells)]
@@ -199,7 +199,7 @@ def rows_of_file(
 
 
 def require_known_plan(wanted: Wanted, plans: Collection[str]) -> None:
-    """:raises ParameterError: the row has a plan that is not one of ``plans``."""
+    """Check the plan. :raises ParameterError: the row's plan is not one of ``plans``."""
     if wanted.kind is not PLAN or wanted.values["plan"] in {*plans, TRIAL_PLAN, None}:
         return
     raise ParameterError(
@@ -208,7 +208,7 @@ def require_known_plan(wanted: Wanted, plans: Collection[str]) -> None:
 
 
 def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
-    """Write all rows of each kind as a file that the import reads. Returns the numbers of rows by kind."""
+    """Write a file of each kind's rows, in the import's format. Returns the numbers of rows by kind."""
     codes = codes_of_tenants(platform)
     written = {}
     for name, operation in _LINES.items():
@@ -241,7 +241,7 @@ def _row(
     tenants: Mapping[str, str],
     today: date,
 ) -> Wanted:
-    """The row of a line. :raises ParameterError: a cell cannot be used."""
+    """A line's row. :raises ParameterError: a cell cannot be used."""
     fields = operation.fields()
     texts = {name: _unguarded(text) for name, text in cells.items() if name in fields}
     given = {name: _value(fields[name], text) for name, text in texts.items()}
@@ -258,7 +258,7 @@ def _row(
 
 
 def _value(field: Field, text: str) -> Any:
-    """The cell as the form takes it: a list, or a day as YYYY-MM-DD, which Excel saves as 2026/11/1."""
+    """The cell as the form's value: a list, or a day as YYYY-MM-DD, which Excel saves as 2026/11/1."""
     if isinstance(field, Lines):
         return text.split(_SEPARATOR)
     day = day_in(plain(text)) if isinstance(field, Day) else None
@@ -266,7 +266,7 @@ def _value(field: Field, text: str) -> Any:
 
 
 def _unguarded(text: str) -> str:
-    """The text without the apostrophe before the beginning of a formula, which the export adds."""
+    """The text without the apostrophe that the export adds before a formula."""
     return text[1:] if text.startswith("'") and text_cell(text[1:]) == text else text
 
 

@@ -1,4 +1,4 @@
-"""Operations of an accountant on invoices."""
+"""Accountants' operations on invoices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations of an accountant on invoices: the steps of their run. The actions have the work."""
+"""Accountants' operations on invoices: the steps of their run. The actions do the work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InvoiceOperations(ChecksShown, BillingBatch):
     own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The action and its values, or the token of what was entered on the board; and what the action adds."""
+        """The action and its values, or the token of the values entered on the board, and the action's own options."""
         action = _chosen(request.values)
         if action.is_personal():
             assert issubclass(action, TenantAction), "personal values are about a tenant"
@@ -39,19 +39,19 @@ class InvoiceOperations(ChecksShown, BillingBatch):
         return entered.options(request) | self.image_options(request)
 
     def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
-        """Compare the invoices of the month when no settlement, approval or entry can change them any more."""
+        """Compare the month's invoices while no settlement, approval or entry can change them."""
         if again and not _chosen(work.run.options).is_read_only:
             self.billing.lock_entries(work.connection)
         return super().changed(work, again=again)
 
     def needs_nobody(self, request: Request) -> bool:
-        """Whether the action works on the files of all tenants."""
+        """True if the action works on the files of all tenants."""
         return _chosen(request.values).needs_nobody
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that left in the month or later and must pay for it, or that have an issued invoice to work on.
+        """Former tenants that must pay for the month, or that have an issued invoice to work on.
 
-        For an action of no month, the named tenants that have left.
+        For an action without a month, the named former tenants.
         """
         action, month = _chosen(request.values), request.business_date
         if not action.of_month:
@@ -62,23 +62,22 @@ class InvoiceOperations(ChecksShown, BillingBatch):
         return leaving
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The tenants that the file of the action selects."""
+        """The tenants in the action's file."""
         if not _chosen(request.values).reads_files:
             return None
         return _entered(request.values).found_tenants(self.billing, request)
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """For work on an issued invoice, the tenants that the application has deleted and that may still pay an invoice."""
+        """For work on an issued invoice, the deleted tenants that may still pay an invoice."""
         if not _chosen(request.values).takes_former:
             return ()
         return [Tenant(*each) for each in vanished_payers(request.platform)]
 
     def reads_files(self, run: Run) -> bool:
-        """Whether the action reads a file."""
         return _chosen(run.options).reads_files
 
     def process(self, work: Work) -> list[Outcome]:
-        """Do the action for each tenant. If an invoice does not allow it, this tenant fails."""
+        """Do the action for each tenant. If its invoice does not allow the action, the tenant fails."""
         return _action(work).do_all(self._desk(work))
 
     def write_files(self, work: Work, tenant_id: str) -> None:
@@ -88,7 +87,7 @@ class InvoiceOperations(ChecksShown, BillingBatch):
             super().write_files(work, tenant_id)
 
     def finish(self, work: Work) -> None:
-        """Hand the month over, or write the files of all tenants if the action may have changed them."""
+        """Close the month, or write the files of all tenants if the action may have changed them."""
         if not _chosen(work.run.options).is_read_only:
             _action(work).finish(self._desk(work))
 
@@ -109,6 +108,6 @@ def _entered(values: Mapping[str, Any], request: Request | None = None) -> Actio
 
 
 def _action(work: Work) -> Action:
-    """The run's action with its values; one with personal values takes them itself (``Desk.take``)."""
+    """The run's action with its values. With personal values, it takes them itself (``Desk.take``)."""
     chosen = _chosen(work.run.options)
     return chosen.model_construct() if chosen.is_personal() else _entered(work.run.options)

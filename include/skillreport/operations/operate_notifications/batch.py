@@ -29,10 +29,10 @@ from include.skillreport.operations.shown import ChecksShown
 
 _SQL = Statements(Path(__file__).parent)
 
-# The listing of a tenant shows at most this many messages.
+# The maximum number of messages in a tenant's listing.
 _LISTED = 200
 
-# A refusal names this many messages or addresses and counts the others.
+# An error lists this many messages or addresses and counts the others.
 _REFUSED = 10
 _MORE = "ほか {:,} 件"
 
@@ -56,7 +56,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
         self._retry = NotificationRetryBatch(notifications)
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Tenants that are no longer active: for named tenants all, otherwise those with something to decide about."""
+        """Inactive tenants: all if the form names tenants, otherwise with messages, stops, closed channels or suppressed addresses."""
         return set(_SQL.column(request.platform, "further_tenants", are_named=bool(request.codes)))
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
         return entered.values()
 
     def process(self, work: Work) -> list[UnitResult]:
-        """List the unfinished messages or the suppressed addresses, or record the operator's decision."""
+        """List unfinished messages or suppressed addresses, or record the operator's decision."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.List):
             return _reported(work, _listings(work.connection), "待機中の通知はありません")
@@ -105,7 +105,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
         return _decided(work.tenant_ids, entered.name, decided)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
-        """After ``resend``, ``reopen`` or ``resume``, send the messages that are due, as BATCH-019-02 does."""
+        """After ``resend``, ``reopen`` or ``resume``, send the due messages, like BATCH-019-02."""
         operation = FORM.chosen(work.run.options)
         if operation not in (form.Resend, form.ReopenChannels, form.Resume):
             return results
@@ -113,7 +113,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
 
 
 def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
-    """Stop the messages of the tenants. A stop before is replaced. The notes have the numbers of messages that wait."""
+    """Stop the tenants' messages, replacing earlier stops. The notes contain the numbers of waiting messages."""
     waiting = _SQL.rows(
         work.connection,
         "stop_messages",
@@ -134,7 +134,7 @@ def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
 
 
 def _resumed(work: Work) -> list[UnitResult]:
-    """Resume the messages of the tenants. A message that waited has its whole time again until it expires."""
+    """Resume the tenants' messages. The expiry time of waiting messages starts again."""
     released: dict[str, int] = dict(
         _SQL.execute(work.connection, "resume_messages", now=datetime.now(UTC)).fetchall()
     )
@@ -156,7 +156,7 @@ def _resumed(work: Work) -> list[UnitResult]:
 def _decided(
     tenant_ids: Sequence[str], name: str, decided: Sequence[tuple[str, str, bool]]
 ) -> list[UnitResult]:
-    """The results with each tenant's number of messages. Messages that an operator has stopped are a note."""
+    """The results with each tenant's number of messages, and a note about stopped messages."""
     stopped = Counter(tenant_id for tenant_id, _, is_stopped in decided if is_stopped)
     return [
         replace(result, notes=(_STOPPED.format(stopped[result.unit_id]),))
@@ -167,7 +167,7 @@ def _decided(
 
 
 def _counted(tenant_ids: Sequence[str], name: str, rows: Sequence[tuple[Any, ...]]) -> list[UnitResult]:
-    """The results with each tenant's number of rows. The first column is the tenant's id."""
+    """The results with each tenant's number of rows, whose first column is the tenant's id."""
     numbers = Counter(row[0] for row in rows)
     return [UnitResult(tenant_id, {name: numbers[tenant_id]}, 0) for tenant_id in tenant_ids]
 
@@ -184,7 +184,7 @@ def _undecidable(row: tuple[str, str | None]) -> str:
 
 
 def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
-    """:raises ParameterError: an address is not suppressed. It is masked, because errors are logged."""
+    """Check the addresses. :raises ParameterError: one is not suppressed. It is masked, because errors are logged."""
     absent = suppression.not_suppressed(request.platform, request.tenant_ids, addresses, datetime.now(UTC))
     if absent:
         raise ParameterError(
@@ -194,7 +194,7 @@ def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
 
 
 def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The lines for the log, by tenant. An address is shown only in part, unless the form names it, because task logs have many readers."""
+    """The lines for the log, by tenant. Addresses are masked, unless the form contains them, because task logs have many readers."""
     named = {address.lower() for address in addresses}
     now = datetime.now(UTC)
     found, numbers = suppression.list_suppressed(connection, addresses, now, most=_LISTED)

@@ -1,4 +1,4 @@
-"""Operations on messages, channels and suppressed addresses: their texts and fields. The DAG file imports this module."""
+"""Operations on messages, channels and suppressed addresses: texts and fields. The DAG file imports this module."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORM = OperationForm(OPERATE_NOTIFICATIONS)
 
 
 def _addresses_problem(addresses: Sequence[str]) -> str:
-    """Which addresses are none. They are masked, because the errors are logged."""
+    """The invalid addresses, masked, because errors are logged."""
     from include.skillreport.core.execution.digest import listed
     from include.skillreport.messaging.channels.email.letter import is_address
     from include.skillreport.messaging.suppression import masked
@@ -77,7 +77,7 @@ class List(Operation):
 
 
 class MessageDecision(Operation):
-    """What becomes of the selected messages."""
+    """A decision about the selected messages."""
 
     shows = Shows(ids=("messages",), tenants=False)
 

@@ -1,4 +1,4 @@
-"""Restore tenants or the whole database from a backup."""
+"""Restore tenants or the entire database from a backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restore from a backup: tenants next to or into their live rows, or the whole database into a new database."""
+"""Restore from a backup: tenants next to or into their live rows, or the entire database into a new one."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from include.skillreport.operations.restore_backup.deleted_rows import describe_
 from include.skillreport.operations.restore_backup.form import FORM
 from include.skillreport.operations.shown import ChecksShown
 
-# The number of archives that an outcome lists; the task's log lists all of them.
+# The maximum number of archives in an outcome; the task's log lists all.
 _LISTED = 20
 
-# What the run records about a restored database: its number (oid).
+# The run's record of a restored database's oid.
 _STEP, _DATABASE = "restore", "database_number"
 
-# Begins the id of the unit that restores the whole database.
+# The prefix of the id of the unit that restores the entire database.
 _WHOLE = "database "
 
 
 class BackupRestore(ChecksShown, UnitBatch):
-    """Works on the named tenants, or on one unit, the whole database. Connects with the login of the backup."""
+    """Works on the named tenants, or on one unit for the entire database. Connects with the backup's login."""
 
     own_form = FORM
 
@@ -53,12 +53,12 @@ class BackupRestore(ChecksShown, UnitBatch):
         self._access = access
 
     def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
-        """Compare the tenants and the backup. The new database is no tenant."""
+        """Compare the tenants and the backup, without the new database."""
         tenant_ids = [each for each in work.tenant_ids if not each.startswith(_WHOLE)]
         return super().changed(replace(work, tenant_ids=tenant_ids), again=again)
 
     def units(self, request: Request) -> Sequence[Unit]:
-        """The new database, and the named tenants, also inactive ones."""
+        """The new database, and the named tenants, including inactive ones."""
         entered = FORM.entered(request.values, request.run_date)
         units: list[Unit] = []
         if isinstance(entered, form.NewDatabase):
@@ -68,10 +68,10 @@ class BackupRestore(ChecksShown, UnitBatch):
         return units
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values, with the ``backup`` to restore: by default the newest. It stays this one, by its manifest's hash.
+        """The operation and its values, with the ``backup`` to restore (default: the newest), fixed by its manifest's hash.
 
-        :raises ParameterError: there is no such backup or archive. :raises BackupError: the login or the tools are not suitable.
-        :raises BackupDamagedError: the backup is not ours, and nobody has accepted it.
+        :raises ParameterError: there is no such backup or archive. :raises BackupDamagedError: as ``read_stored``. Raises the errors of
+            ``BackupAccess.check``.
         """
         entered = FORM.entered(request.values)
         options = entered.values()
@@ -86,7 +86,7 @@ class BackupRestore(ChecksShown, UnitBatch):
         return {**options, **shown, "backup": found.backup_id}
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Restore a tenant in one transaction, or the whole database, or list or restore the archives of a tenant's deleted rows."""
+        """Restore a tenant in one transaction, or the entire database, or list or restore archives of a tenant's deleted rows."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.ListDeletedRows):
             lines = describe_archives(self._access.store(), unit_id)
@@ -114,7 +114,7 @@ class BackupRestore(ChecksShown, UnitBatch):
                 manifest_sha256=sha256,
                 keys=self._access.mac_keys(),
                 merged=isinstance(entered, form.Merge),
-                # Beside a new database, the schema of a tenant's restore would be left over.
+                # Beside a new database, a tenant's restored schema would remain.
                 kept=not work.run.dry_run and not isinstance(entered, form.NewDatabase),
             )
         return UnitResult(
@@ -150,7 +150,7 @@ class BackupRestore(ChecksShown, UnitBatch):
     def _restore_all(
         self, work: Work, packer: Packer, entered: form.NewDatabase, sha256: str
     ) -> tuple[str, ...]:
-        """Restore the whole database; returns what operators should know about it."""
+        """Restore the entire database. Returns notes for operators."""
         server = self._access.server()
         with_owners = server.is_superuser()
         if self._has_restored(work, server, entered.target):
@@ -178,13 +178,13 @@ class BackupRestore(ChecksShown, UnitBatch):
         return (f"{entered.backup} を{done}", *(() if with_owners else (hint,)), *notes)
 
     def _has_restored(self, work: Work, server: DatabaseServer, target: str) -> bool:
-        """Whether an earlier attempt of the run has completed the database, and was killed after that."""
+        """True if an earlier attempt of the run completed the database, and was killed after that."""
         remark = load_remarks(work.connection, work.run.execution_id).by_step.get(_STEP, {})
         with server.connect() as connection:
             return _DATABASE in remark and remark[_DATABASE] == number_of(connection, target)
 
     def _backup(self, request: Request, entered: form.Restore) -> StoredBackup:
-        """The named backup, which the ledger or the store has, or the newest of the ledger."""
+        """The named backup of the ledger or the store, or the newest of the ledger."""
         store, backup_id = self._access.store(), entered.backup
         backups = [
             each.backup_id
@@ -208,7 +208,7 @@ class BackupRestore(ChecksShown, UnitBatch):
 
 
 def _accepted(work: Work) -> tuple[str, ...]:
-    """Who has accepted a backup that nothing proves, for the outcome."""
+    """The outcome's note about the user who accepted an unproved backup."""
     options = work.run.options
     if options["has_mac"] is not False:
         return ()
@@ -219,5 +219,5 @@ def _accepted(work: Work) -> tuple[str, ...]:
 
 
 def _database(entered: form.NewDatabase) -> str:
-    """The id of the unit that restores the whole database."""
+    """The id of the unit that restores the entire database."""
     return f"{_WHOLE}{entered.target}"

@@ -1,4 +1,4 @@
-"""Lists and restores the archives of the rows that BATCH-002 has deleted because the application had marked them as deleted."""
+"""Lists and restores archives of rows that BATCH-002 deleted because the application had marked them as deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from include.skillreport.core.execution.row_archive import (
 )
 from include.skillreport.schema.deletion import HOST_SCHEMA, tables_with_marked_rows
 
-# The rows stay text: Python would round their numbers. A row without a tenant may return: an employee may be missing, too.
+# The rows stay text, because Python would round their numbers. A row without a tenant may return, because its employee may be missing, too.
 _INSERT = sql.SQL(
     """WITH inserted AS (
         INSERT INTO {table} ({columns})
@@ -39,7 +39,7 @@ _INSERT = sql.SQL(
 
 
 def describe_archives(store: ObjectStore, tenant_id: str) -> list[str]:
-    """A line for each archive of the tenant, the oldest first."""
+    """A line for each archive of the tenant, oldest first."""
     folder = folder_of(tenant_id)
     return [_line(store, folder, name) for name in archive_names(store, folder)]
 
@@ -53,12 +53,12 @@ def restore_rows(
     *,
     kept: bool,
 ) -> tuple[str, int, int]:
-    """Insert the rows of an archive that are missing now, in one transaction; returns the table, the inserted rows and those that exist.
+    """Insert an archive's missing rows, in one transaction. Returns the table and the numbers of inserted and existing rows.
 
-    A row exists if a row has its key, or a value of it that must be unique. If ``kept`` is false, the transaction rolls back (a dry run).
-    :raises BackupDamagedError: the archive is damaged. :raises BackupError: the tenant is or was deleted (see ``hold_off_deletion``), a
-    row does not fit into the present table, or it belongs to another tenant now (docs/develop/people.md), for example because its
-    employee has moved.
+    A row exists if another row has its key, or a unique value of it. If ``kept`` is false, the transaction rolls back (a dry run).
+    :raises BackupDamagedError: the archive is damaged.
+    :raises BackupError: the tenant is or was deleted (see ``hold_off_deletion``), a row does not fit into the present table, or belongs to
+        another tenant (docs/develop/people.md), for example because its employee has moved.
     """
     table, inserted = "", 0
     try:
@@ -81,7 +81,7 @@ def restore_rows(
 def _whole_archive(
     store: ObjectStore, tenant_id: str, archive: str
 ) -> tuple[dict[str, Any], list[ArchivedFile]]:
-    """The manifest of the archive and its files, which are read once to the end. :raises BackupDamagedError: the archive is damaged."""
+    """The archive's manifest and files, after reading them to the end. :raises BackupDamagedError: the archive is damaged."""
     folder = folder_of(tenant_id)
     try:
         manifest, files = read_manifest(store, folder, archive)
@@ -96,7 +96,7 @@ def _whole_archive(
 
 
 def _check(manifest: dict[str, Any], files: list[ArchivedFile], tenant_id: str) -> None:
-    """:raises ValueError: it is no archive of this tenant."""
+    """Check the manifest. :raises ValueError: it is no archive of this tenant."""
     if manifest["tenant_id"] != tenant_id or manifest["rows"] != sum(file.rows for file in files):
         raise ValueError(f"目録のテナントは {manifest['tenant_id']}、行数は {manifest['rows']} です")
     if manifest["table"] not in {table.name for table in tables_with_marked_rows()}:
@@ -104,7 +104,7 @@ def _check(manifest: dict[str, Any], files: list[ArchivedFile], tenant_id: str) 
 
 
 def _owned_table(connection: psycopg.Connection, name: str) -> OwnedTable:
-    """The table, with the people of now in the open transaction. :raises BackupError: it does not exist, or its rows have no owner."""
+    """The table, with the present people's keys in the transaction. :raises BackupError: it does not exist, or its rows have no owner."""
     for owned in find_owners(connection):
         if (owned.table.schema, owned.table.name) == (HOST_SCHEMA, name):
             return owned
@@ -114,13 +114,13 @@ def _owned_table(connection: psycopg.Connection, name: str) -> OwnedTable:
 
 
 def _insert(connection: psycopg.Connection, owned: OwnedTable, lines: list[bytes], tenant_id: str) -> int:
-    """Insert these rows; returns the number of those that were missing. Columns that are newer than the archive get their defaults.
+    """Insert the missing rows. Returns their number. Columns newer than the archive get their defaults.
 
     :raises BackupError: the table has lost a column, or an inserted row belongs to another tenant.
     """
     table = owned.table.name
     archived = {column for line in lines for column in json.loads(line)}
-    # An archive has the values of generated columns, too. PostgreSQL calculates them again.
+    # An archive contains generated columns, too, which PostgreSQL calculates again.
     if gone := archived.difference(columns_of(connection, HOST_SCHEMA, table)):
         raise BackupError(
             f"表 {table} の列 {'、'.join(sorted(gone))} は今のデータベースにありません。何も復元していません。"

@@ -1,4 +1,4 @@
-"""Restore from a backup: the texts and fields of its operations. The DAG file imports this module."""
+"""Restore from a backup: texts and fields of the operations. The DAG file imports this module."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Restore(Operation):
     without_mac: WithoutMac = False
 
     def check(self, _: date) -> None:
-        """Nobody accepts a backup without its name."""
+        """A backup without proof must be named."""
         if self.without_mac and not self.backup:
             raise ParameterError(
                 "「検証コードのないバックアップを認める」（without_mac）には「バックアップID」（backup）を指定してください。"
@@ -128,7 +128,7 @@ class RestoreDeletedRows(Operation):
     reason: Reason
 
     def check(self, _: date) -> None:
-        """An archive has the rows of one tenant."""
+        """An archive contains one tenant's rows."""
         if len(self.tenants) > 1:
             raise ParameterError(
                 "「テナントコード」（tenants）は、書庫のテナントを 1 件だけ指定してください。"

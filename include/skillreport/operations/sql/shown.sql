@@ -1,8 +1,9 @@
 -- name: shown_invoices
--- Each of these statements gives tenant_id and thing, and may give an amount (total, currency). The board has the same ones on
+-- Each of these statements returns tenant_id and thing, and optionally an amount (total, currency). The board has equal ones on
 -- its views (described_...). Operations run them as batch_platform before a run is opened, and again in the tenants' transaction.
--- The invoice of the month; after a full credit, that one and the new one. Also the void ones that had a number, or the credit
--- notes that wait for an approval, and the write-offs.
+--
+-- The month's invoice; after a full credit, also the new one. On request (also), void invoices with a number, or waiting credit
+-- notes and write-offs.
 SELECT invoice.tenant_id, coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency
 FROM batch.invoice
 WHERE
@@ -45,7 +46,7 @@ FROM batch.message_stop AS stop
 WHERE stop.tenant_id = any(%(tenant_ids)s);
 
 -- name: shown_offboardings
--- The newest one that began before this run. The stage is the operation's to check.
+-- The newest one that began before this run. The operation checks the stage.
 SELECT DISTINCT ON (leaving.tenant_id)
     leaving.tenant_id,
     to_char(leaving.begun_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS') || ' に始めた退会' AS thing
@@ -54,7 +55,7 @@ WHERE leaving.tenant_id = any(%(tenant_ids)s) AND leaving.offboarding_id <> %(ex
 ORDER BY leaving.tenant_id ASC, leaving.begun_at DESC;
 
 -- name: shown_contracts
--- The newest change that is applied: what a person has corrected was shown as it was then.
+-- The newest applied change, because any later change alters what the user saw.
 SELECT
     change.tenant_id,
     '契約の最後の変更 '

@@ -24,12 +24,12 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class SettingsSyncUndo(ChecksShown, TenantBatch):
-    """Undoes one run for all tenants, or for the named tenants. A setting that was changed again later stays."""
+    """Undoes one run for all or the named tenants. Settings that were changed later stay."""
 
     own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""
+        """``execution``: the run to undo. :raises ParameterError: there is nothing to undo, with the reason."""
         options = FORM.entered(request.values, request.run_date).values()
         execution = options["execution"]
         row = _SQL.row(

@@ -1,4 +1,4 @@
-"""Undo a run of BATCH-018-05: the texts and fields of its form. The DAG file imports this module."""
+"""Undo a run of BATCH-018-05: texts and fields of the form. The DAG file imports this module."""
 
 from __future__ import annotations
 

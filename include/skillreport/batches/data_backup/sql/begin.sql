@@ -13,8 +13,8 @@ FROM batch.backup
 WHERE execution_id = %(execution_id)s;
 
 -- name: begin_backup
--- The run's own row: a repeated step continues with the same id. Ids count up within a day (Asia/Tokyo), like the host's. The
--- count includes the ledger, the application's history and the store.
+-- The run's own row; a repeated step keeps the id. Ids count up within a business date (Asia/Tokyo), like the host's, over the
+-- ledger, the application's history and the store.
 INSERT INTO batch.backup AS begun (backup_id, execution_id, business_date, status, location)
 SELECT
     coalesce(
@@ -57,7 +57,7 @@ UPDATE batch.backup SET location = %(location)s
 WHERE backup_id = %(backup_id)s;
 
 -- name: reopen_execution
--- The dump was cleared after its run was closed. Set the log to running again, so that no other run starts.
+-- The dump was cleared after its run was closed. Set the log to running, so that no other run starts.
 UPDATE batch.execution_log SET status = 'running', started_at = clock_timestamp(), ended_at = null, error_message = null
 WHERE execution_id = %(execution_id)s AND status <> 'running';
 

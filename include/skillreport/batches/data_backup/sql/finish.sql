@@ -1,5 +1,5 @@
 -- name: last_backup_bytes
--- The bytes of the last verified backup, and of the exports of tenants that were deleted since.
+-- The bytes of the last verified backup, and of the exports of tenants deleted since.
 SELECT
     dump_bytes, greatest(dump_bytes, total_bytes) AS stored_bytes,
     (
@@ -17,7 +17,7 @@ SET dump_bytes = %(dump_bytes)s, dump_sha256 = %(dump_sha256)s, encrypted = %(en
 WHERE execution_id = %(execution_id)s;
 
 -- name: record_manifest
--- Before the manifest is written: after a kill, the next run knows it by this hash.
+-- Before the manifest is written, so that after a kill the next run knows it by this hash.
 UPDATE batch.backup SET manifest_sha256 = %(manifest_sha256)s
 WHERE execution_id = %(execution_id)s;
 

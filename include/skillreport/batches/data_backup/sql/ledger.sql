@@ -1,5 +1,5 @@
 -- name: settled_backups
--- Backups that the store cannot correct: the ledger is right about them, or their own run is about to record the result.
+-- Backups that the store cannot correct: the ledger is right about them, or their run will record the result.
 SELECT known.backup_id
 FROM batch.backup AS known
 LEFT JOIN batch.execution_log AS log ON known.execution_id = log.execution_id
@@ -35,7 +35,7 @@ WITH taken_in AS (
     RETURNING *
 )
 
--- The run is unknown. If the application has no row of the backup, the backup's id replaces the run's id.
+-- The run is unknown. If the application has no row for the backup, the backup's id replaces the run's id.
 INSERT INTO batch.all_backup_history AS history (
     id, backup_id, backup_type, backup_scope, target_objects, backup_start_time, backup_end_time,
     backup_status, backup_file_path, backup_file_size, compression_type, encryption_enabled, checksum,
@@ -92,7 +92,7 @@ SELECT tenant_id FROM batch.deleted_tenant
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: own_register
--- What this database has deleted itself.
+-- This database's own deletions.
 SELECT tenant_id, offboarding_id, deleted_at
 FROM batch.deleted_tenant
 WHERE NOT is_to_repeat;
@@ -120,7 +120,7 @@ SELECT offboarding_id FROM batch.offboarding
 WHERE tenant_id = %(tenant_id)s AND deleting_since IS NOT null;
 
 -- name: mark_deleted_tenant
--- A database from before the deletion has no row of it.
+-- A database from before the deletion has no such row.
 INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes, is_to_repeat)
 SELECT
     tenant.tenant_id,

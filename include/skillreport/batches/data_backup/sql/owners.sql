@@ -1,6 +1,6 @@
 -- name: person_keys
--- The tenant of the rows with each key. Keys that place nothing are left out: for them the row's own tenant counts. People of
--- deleted and of unknown tenants keep their tenant.
+-- The tenant of the rows with each key. Keys without a tenant are omitted, because then the row's own tenant counts. People of
+-- deleted and unknown tenants keep their tenant.
 SELECT
     named.person_key, named.kind,
     coalesce(person.tenant_id, employee.tenant_id) AS tenant_id

@@ -5,7 +5,7 @@ WHERE status = 'verified'
 ORDER BY verified_at, backup_id;
 
 -- name: unfinished_backups
--- Unfinished backups of earlier runs that are no longer running.
+-- Unfinished backups of earlier, ended runs.
 SELECT unfinished.backup_id
 FROM batch.backup AS unfinished
 INNER JOIN batch.backup AS own ON own.execution_id = %(execution_id)s
@@ -17,7 +17,7 @@ WHERE
 ORDER BY unfinished.backup_id;
 
 -- name: record_deleting
--- Also returns the backups that a killed run has only partly deleted.
+-- Also returns backups that a killed run deleted only partly.
 UPDATE batch.backup SET status = 'deleting'
 WHERE backup_id = any(%(backup_ids)s) OR status = 'deleting'
 RETURNING backup_id;

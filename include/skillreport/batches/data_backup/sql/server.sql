@@ -1,6 +1,6 @@
 -- name: list_tables
--- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as tenant
--- tables. The keys of an export (ownership.py) are not part of the database, and a dump does not have the tables of extensions.
+-- Every table with its own rows, and whether it has a tenant column. Tables in the schema of a restore do not count as tenant
+-- tables. The keys of an export (ownership.py) are no part of the database, and a dump does not contain the tables of extensions.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -37,7 +37,7 @@ SELECT pg_database_size(current_database());
 SELECT set_config('lock_timeout', %(milliseconds)s::text, false);
 
 -- name: table_sizes
--- The sizes of the tables without their indexes, the largest first. A table that is dropped meanwhile has no size.
+-- The sizes of the tables without indexes, largest first. A concurrently dropped table has no size.
 SELECT
     sized.schema_name,
     sized.table_name,
@@ -68,7 +68,6 @@ WHERE starts_with(datname, %(prefix)s)
 ORDER BY datname;
 
 -- name: all_columns
--- The columns of each relation.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -84,8 +83,8 @@ WHERE
 GROUP BY namespace.nspname, relation.relname;
 
 -- name: database_properties
--- What CREATE DATABASE and ALTER DATABASE set for this database, and the roles that a restore with owners needs. The
--- columns of the locale have other names in each major version.
+-- The properties from CREATE DATABASE and ALTER DATABASE, and the roles that a restore with owners needs. The locale's columns
+-- have other names in each major version.
 SELECT
     pg_encoding_to_char(encoding) AS encoding,
     datcollate AS collation,
@@ -143,7 +142,7 @@ FROM pg_database
 WHERE datname = %(database)s;
 
 -- name: structure
--- The rows of the catalogue that pg_dump reads by their numbers. A change gives a row another transaction.
+-- The catalogue's rows that pg_dump reads by oid. A change gives a row another transaction.
 SELECT md5(string_agg(format('%s %s', object.oid, object.xmin), ',' ORDER BY object.oid, object.xmin::text))
 FROM (
     SELECT
@@ -177,6 +176,6 @@ FROM (
 ) AS object;
 
 -- name: speak_english
--- The server's messages in English, if the login may choose their language.
+-- English server messages, if the login may choose the language.
 SELECT set_config('lc_messages', 'C', false)
 WHERE has_parameter_privilege('lc_messages', 'SET');

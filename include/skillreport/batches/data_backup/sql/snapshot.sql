@@ -13,8 +13,8 @@ WHERE
 ORDER BY namespace.nspname, relation.relname;
 
 -- name: begin_snapshot
--- None of these statements takes the snapshot. The wait for a lock is shorter than PostgreSQL's default for deadlock_timeout,
--- which is 1 s. So PostgreSQL cancels no migration that waits for a table which this transaction has locked.
+-- None of these statements takes the snapshot. The wait for a lock is shorter than PostgreSQL's default deadlock_timeout (1 s),
+-- so PostgreSQL cancels no migration that waits for a table locked by this transaction.
 BEGIN;
 SET LOCAL transaction_isolation = 'repeatable read';
 SET LOCAL transaction_read_only = on;
@@ -27,7 +27,7 @@ SET LOCAL lock_timeout = 0;
 SELECT pg_export_snapshot();
 
 -- name: exclusively_locked_tables
--- The tables of this database that another session has locked against reading, for the message.
+-- This database's tables that another session has locked against reading, for the message.
 SELECT DISTINCT relation.oid::regclass::text AS name
 FROM pg_locks AS held
 INNER JOIN pg_class AS relation ON held.relation = relation.oid
@@ -43,7 +43,7 @@ ORDER BY name
 LIMIT 3;
 
 -- name: longest_lock_wait
--- How long another session has waited for a table that the session with this process id has locked.
+-- The longest wait of another session for a table locked by the session with this process id.
 SELECT coalesce(max(clock_timestamp() - waiting.waitstart), interval '0')
 FROM pg_locks AS waiting
 WHERE NOT waiting.granted AND waiting.locktype = 'relation' AND %(pid)s = any(pg_blocking_pids(waiting.pid));

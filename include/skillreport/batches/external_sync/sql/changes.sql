@@ -9,7 +9,7 @@ WHERE
     AND link.external_id = entry.subject_id;
 
 -- name: mirror_accounts
--- Make the known accounts equal to the listing. Unchanged rows are not written. A contradictory account does not change.
+-- Make the known accounts equal to the listing, without writing unchanged rows. Contradictory accounts do not change.
 WITH gone AS (
     DELETE FROM batch.directory_account AS known
     WHERE

@@ -4,7 +4,7 @@ FROM batch.directory_listing
 WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s;
 
 -- name: begin_listing
--- Start the listing from the beginning. Also delete listings of this directory that killed runs have left.
+-- Start the listing. Also delete this directory's listings of killed runs.
 WITH former_accounts AS (
     DELETE FROM batch.listed_account AS listed
     USING batch.directory_listing AS former
@@ -42,7 +42,7 @@ ON CONFLICT (execution_id, tenant_id, provider) DO UPDATE SET
     started_at = now();
 
 -- name: seed_accounts
--- If the provider lists only changes, the listing starts with the accounts that were applied last.
+-- If the provider lists only changes, the listing starts with the last applied accounts.
 INSERT INTO batch.listed_account (
     execution_id, tenant_id, provider, external_id, email, is_email_verified, employee_code, display_name, kind, state
 )
@@ -53,8 +53,8 @@ FROM batch.directory_account
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s;
 
 -- name: store_accounts
--- Pages may overlap: the last entry of an account counts. If entries of one listing differ in a value that a link depends on,
--- they contradict each other. Entries of a list of changes do not: they follow each other.
+-- Pages may overlap: an account's last entry counts. Entries contradict each other if they differ in a value that a link depends
+-- on. Entries in a list of changes do not, because they are successive.
 WITH entry AS (
     SELECT
         account.*,
@@ -158,7 +158,7 @@ DELETE FROM batch.directory_listing
 WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s;
 
 -- name: discard_listings
--- Listings that are not applied: those of a dry run, and incomplete ones.
+-- Unapplied listings: of a dry run, and incomplete ones.
 WITH accounts AS (
     DELETE FROM batch.listed_account
     WHERE execution_id = %(execution_id)s

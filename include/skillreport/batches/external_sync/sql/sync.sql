@@ -15,14 +15,14 @@ VALUES (%(tenant_id)s, %(provider)s)
 ON CONFLICT (tenant_id, provider) DO NOTHING;
 
 -- name: lock_sync
--- The second of two concurrent runs waits here. It then detects that the inputs of its plan have changed.
+-- The second of two concurrent runs waits here, and then detects that its inputs have changed.
 SELECT
 FROM batch.directory_sync
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s
 FOR UPDATE;
 
 -- name: lock_settings
--- No other transaction changes these settings between the check of the inputs and the batch's update.
+-- Prevents changes of these settings between the check of the inputs and the batch's update.
 SELECT
 FROM batch.tenant_notification_setting
 WHERE tenant_id = %(tenant_id)s AND id = any(%(setting_ids)s)

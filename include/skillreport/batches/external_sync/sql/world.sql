@@ -1,5 +1,5 @@
 -- name: world_hash
--- One hash over all inputs of a plan. It is calculated before the rows are read, so a second hash shows a change in between.
+-- A hash of all inputs of a plan. It is calculated before the rows are read, so a second hash shows a change in between.
 SELECT encode(sha256(convert_to(string_agg(part.content, '|' ORDER BY part.name), 'UTF8')), 'hex')
 FROM (
     SELECT

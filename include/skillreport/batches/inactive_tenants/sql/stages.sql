@@ -40,8 +40,8 @@ ORDER BY change.tenant_id
 ON CONFLICT (tenant_id, changed_on, from_stage, to_stage) DO NOTHING;
 
 -- name: take_stages
--- Runs across tenants, as batch_platform: the active tenants with a stage, as last judged. is_new marks a stage of any run that
--- was not reported yet; this statement marks it as reported. A tenant whose stage has ended is not reported.
+-- Acts as batch_platform. The active tenants with a stage, as last judged. is_new marks unreported stages of any run, which this
+-- statement marks as reported. Tenants whose stage has ended are not reported.
 WITH taken AS (
     UPDATE batch.inactivity_change AS change
     SET told_at = now()
@@ -66,14 +66,13 @@ INNER JOIN batch.all_tenant AS tenant ON known.tenant_id = tenant.tenant_id
 WHERE known.stage <> 'none' AND tenant.status = any(%(active_statuses)s);
 
 -- name: load_contacts
--- The recipient of the inactivity notice: the tenant's contact, otherwise its administrator, who may be the person who left.
+-- The recipient of the inactivity notice: the tenant's contact, otherwise its administrator, who may have left.
 SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name, tenant_name_en
 FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;
 
 -- name: take_gone_from_backups
--- Runs across tenants, as batch_platform: the deleted tenants whose last backup from before the deletion is deleted. Each is
--- reported once.
+-- Acts as batch_platform. The deleted tenants whose last backup from before the deletion is deleted, each once.
 UPDATE batch.deleted_tenant AS gone
 SET awaits_supplement = false
 WHERE
@@ -84,7 +83,7 @@ WHERE
 RETURNING gone.tenant_id;
 
 -- name: take_ending_waits
--- Runs across tenants, as batch_platform: the tenants that leave and whose wait ends by this day. Each is reported once.
+-- Acts as batch_platform. The leaving tenants whose wait ends by this day, each once.
 WITH taken AS (
     UPDATE batch.offboarding
     SET reminded_at = now()

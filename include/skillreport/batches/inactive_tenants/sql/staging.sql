@@ -12,15 +12,16 @@ VALUES (%(read_until)s)
 ON CONFLICT (singleton) DO UPDATE SET read_until_utc = greatest(known.read_until_utc, excluded.read_until_utc);
 
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the last activity of the given tenants' people, from the known last actions and the new
--- rows since read_from; with reads_all from all rows of the logs. The statement reads each host table at most once. day_end
--- (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run; all are UTC.
--- If reads_logs is false, the new actions come from the hours that the hourly batch has counted, otherwise from the logs.
+-- Acts as batch_platform. The last activity of the given tenants' users, from the known last actions and the new rows since
+-- read_from; with reads_all from all rows of the logs. Reads each host table at most once. day_end (exclusive) is the end of the
+-- business date, day_start its beginning, run_day_end the end of the day of the run; all are UTC. If reads_logs is false, the new
+-- actions come from the hourly batch's counts, otherwise from the logs.
 --
--- Actions of the application itself do not count. API requests do not count either, because an abandoned script may send them
--- for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
--- counts for the tenant that its row names.
--- MATERIALIZED, so that the contracts of other tenants are not evaluated, in whatever order the planner applies the conditions.
+-- Actions of the application itself do not count, nor do API requests, because an abandoned script may send them for years.
+-- Actions are reduced to one row per key before the keys are resolved. An unknown person's action counts for the tenant in its
+-- row.
+--
+-- MATERIALIZED, so that other tenants' contracts are not evaluated, regardless of the order of the planner's conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status = 'TRIAL' AS is_trial, created_on, contract_start
     FROM batch.all_tenant
@@ -77,7 +78,7 @@ action AS MATERIALIZED (
             newest_at_utc >= %(day_end)s AS is_later
         FROM happened
         UNION ALL
-        -- From all sources together. The events of the day are not counted.
+        -- From all sources together, without counting the day's events.
         SELECT
             null AS source,
             person_key,
@@ -142,7 +143,7 @@ FROM unnest(%(tenant_ids)s::text[]) AS scope (tenant_id)
 LEFT JOIN tenant USING (tenant_id)
 LEFT JOIN activity USING (tenant_id)
 LEFT JOIN batch.setting_overrides('inactivity', %(tenant_ids)s, %(day_end)s) AS setting USING (tenant_id)
--- The host overwrites the last login and deletes it with the account, so the logins that BATCH-018-01 keeps count as well.
+-- The host overwrites the last login and deletes it with the account, so the logins kept by BATCH-018-01 count, too.
 LEFT JOIN LATERAL (
     SELECT login_day.login_date
     FROM batch.login_day
@@ -152,11 +153,11 @@ LEFT JOIN LATERAL (
     ORDER BY login_day.login_date DESC
     LIMIT 1
 ) AS kept_login ON true
--- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
+-- Two attempts (a task believed dead, and its retry) may collect concurrently. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 
 -- name: begin_tenants
--- A tenant's first row has no stage; the same transaction fills in the rest. The second of two concurrent runs waits here.
+-- A tenant's first row has no stage; the same transaction adds it. The second of two concurrent runs waits here.
 INSERT INTO batch.tenant_inactivity (tenant_id, stage, inactive_since, judged_on, entered_on, entered_by)
 SELECT
     signal.tenant_id,
@@ -176,8 +177,7 @@ ORDER BY signal.tenant_id
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
--- A new stage depends on the previous one. So the second of two concurrent runs waits, and continues from the result of the
--- first.
+-- A new stage depends on the previous one, so the second of two concurrent runs waits, and continues from the first one's result.
 SELECT known.tenant_id
 FROM batch.tenant_inactivity AS known
 INNER JOIN batch.inactivity_signal AS signal ON known.tenant_id = signal.tenant_id
@@ -186,8 +186,8 @@ ORDER BY known.tenant_id
 FOR UPDATE OF known;
 
 -- name: load_signals
--- The tenants' signals and their known state. `reached` lists the stages reached on the business date by any run, so that a
--- second run of the day reports the same.
+-- The tenants' signals and their known state. `reached` lists the stages reached on the business date in any run, so that the
+-- day's second run reports the same.
 SELECT
     signal.tenant_id, signal.last_activity_on, signal.is_active_later, signal.created_on,
     signal.contract_start, signal.is_trial, signal.setting_overrides,

@@ -2,7 +2,7 @@
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: find_marked
--- The keys of the rows that go, of all tenants in one pass. A row whose owner is no tenant of the application has none here.
+-- The keys of the rows to delete, of all tenants in one pass. The tenant is null if the owner is no tenant of the application.
 SELECT tenant.tenant_id, tenant.tenant_code, marked.row_id
 FROM batch.all_marked_row AS marked
 LEFT JOIN batch.all_tenant AS tenant ON marked.owner_id = tenant.tenant_id

@@ -8,8 +8,8 @@ ON CONFLICT (tenant_id, report_month, format) DO UPDATE SET
 WHERE (kept.location, kept.sha256) IS DISTINCT FROM (excluded.location, excluded.sha256);
 
 -- name: show_file
--- The application's row: one per report, month and format. The application links rows with status COMPLETED. A row that a user
--- deleted there stays deleted.
+-- One row per report, month and format. The application links rows with status COMPLETED. A row that a user deleted there stays
+-- deleted.
 INSERT INTO batch.tenant_report AS shown (
     id, tenant_id, requested_by, report_title, report_category, output_format, generation_status, parameters,
     file_path, file_size, requested_at, started_at, completed_at, created_at, updated_at, is_deleted
@@ -50,8 +50,8 @@ SET
 WHERE id = %(id)s AND generation_status = 'COMPLETED';
 
 -- name: withdraw_letters
--- The month's letters that have certainly not arrived: nobody has tried, or the only attempt was refused. A letter that an
--- operator has queued again may have arrived, so it stays. The statement waits for a sender that is claiming a letter.
+-- The month's e-mails that have certainly not arrived: there was no attempt, or the only attempt certainly failed. E-mails that
+-- an operator queued again may have arrived, so they stay. Waits for a sender that is claiming an e-mail.
 DELETE FROM batch.outbox
 WHERE
     tenant_id = %(tenant_id)s AND starts_with(dedupe_key, %(occasion)s)

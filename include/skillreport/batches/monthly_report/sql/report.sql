@@ -10,7 +10,7 @@ WHERE tenant_id = %(tenant_id)s AND statistics_date BETWEEN %(first_day)s AND %(
 ORDER BY statistics_date;
 
 -- name: load_groups
--- The groups of the tenant's last day of the month with statistics. If that day has no groups, the result is empty.
+-- The groups of the month's last day with statistics; empty if that day has no groups.
 SELECT
     skill_group.dimension, skill_group.group_key, skill_group.is_rest, skill_group.group_name,
     skill_group.people, skill_group.records, skill_group.level_sum, skill_group.level_1, skill_group.level_2,
@@ -37,8 +37,7 @@ ON CONFLICT (tenant_id, report_month) DO UPDATE SET
 WHERE (kept.contents, kept.recipients) IS DISTINCT FROM (excluded.contents, excluded.recipients);
 
 -- name: load_report
--- The signal is deleted together with the people of the run. Without the signal, the people are gone and the list would be
--- empty.
+-- The signal is deleted together with the run's people. Without it, the list of people would be empty.
 SELECT report.contents, report.recipients, signal.execution_id IS NOT null AS has_people
 FROM batch.monthly_report AS report
 LEFT JOIN batch.report_signal AS signal

@@ -1,9 +1,9 @@
 -- name: collect_people
--- Runs across tenants, as batch_platform: the current employees of the given tenants, and when each last logged in by the end of
--- the month. month_end is UTC, exclusive. The application keeps only the last login, or none if it only audits logins. A login
--- after the month hides those before, and the deletion of the account hides all, but login_day has kept them.
+-- Acts as batch_platform. The given tenants' current employees, and their last login by the end of the month. month_end is UTC,
+-- exclusive. The application keeps only the last login, or none if it only audits logins. A login after the month hides earlier
+-- ones, and the deletion of the account hides all, but login_day contains them.
 --
--- login_day has years. All of it is read only for a tenant with a person whose login is hidden and not in the month. The logins
+-- login_day covers years. All of it is read only for tenants with a person whose login is hidden and not in the month. The logins
 -- are aggregated before their person is looked up, because people log in on many days.
 INSERT INTO batch.report_person (
     execution_id, tenant_id, employee_id, employee_code, full_name, department_name, has_account,
@@ -86,7 +86,7 @@ LEFT JOIN batch.all_department AS department
 ON CONFLICT (execution_id, tenant_id, employee_id) DO NOTHING;
 
 -- name: collect_settings
--- Runs across tenants, as batch_platform: each tenant's settings for its reports. month_end is UTC, exclusive.
+-- Acts as batch_platform. Each tenant's settings for its reports. month_end is UTC, exclusive.
 INSERT INTO batch.report_signal (execution_id, tenant_id, setting_overrides)
 SELECT
     %(execution_id)s,

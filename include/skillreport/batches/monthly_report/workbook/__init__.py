@@ -21,7 +21,7 @@ __all__ = ["Person", "write_workbook"]
 
 
 def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[bytes]) -> None:
-    """Write the workbook. The same report and people give the same bytes. People are read one by one, so that memory stays flat."""
+    """Write the workbook. Equal reports and people give equal bytes. People are read one by one, for constant memory."""
     workbook = xlsxwriter.Workbook(
         stream,
         {

@@ -1,4 +1,4 @@
-"""The workbook that the sheets are written to, with its cached cell styles."""
+"""The workbook, with cached cell styles."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Book:
         return self._styles[key]
 
     def number(self, value: Shown | int, unit: FigureUnit, **style: Any) -> tuple[Any, Any]:
-        """A cell with the number, or with the reason why none is shown."""
+        """A cell with the number, or the reason why none is shown."""
         if value is None or isinstance(value, NotShown):
             size = 8 if value is NotShown.FEW_PEOPLE else 10
             text = value_text(value, unit, self.report.language)
@@ -59,11 +59,11 @@ class Book:
         return value, self.style("cell", number=NUMBER_FORMATS[unit], **style)
 
     def plotted(self, value: Shown | int, unit: FigureUnit) -> tuple[Any, Any]:
-        """A cell that a chart plots. Without a number it is empty, because a chart plots a text as 0."""
+        """A cell that a chart plots; empty without a number, because charts plot a text as 0."""
         is_shown = isinstance(value, Decimal | int)
         return self.number(value, unit) if is_shown else (None, self.style("gap"))
 
     def day_cell(self, day: date) -> tuple[Any, Any]:
-        """A cell with a day of the month. The format names its language, so that every program shows the same text."""
+        """A cell with a day of the month. The format contains its language, so that every program shows the same text."""
         pattern = "[$-411]m/d (aaa)" if self.report.language == "ja" else "[$-409]d mmm (ddd)"
         return day, self.style("cell", number=pattern, align="center")

@@ -14,7 +14,7 @@ _GRID = {"visible": True, "line": {"color": "#E5E7EB"}}
 
 _DAILY_CHART_HEIGHT = 240  # pixels
 
-# The sheet and the column of the daily table that has each figure.
+# The sheet and the column of each figure in the daily table.
 _DAILY_COLUMNS = {
     "users_active": ("users", 2),
     "logins": ("users", 4),
@@ -24,14 +24,14 @@ _DAILY_COLUMNS = {
 
 
 def daily_first_row(report: MonthlyReport, source: str) -> int:
-    """The first row of the sheet's daily table. It is below a title, the charts of its figures (or their notes) and a head."""
+    """The first row of the sheet's daily table, below a title, the charts of its figures (or their notes) and a head."""
     figures = (figure for figure, (sheet, _) in _DAILY_COLUMNS.items() if sheet == source)
     heights = (rows_under(_DAILY_CHART_HEIGHT) if report.has_record(figure) else 2 for figure in figures)
     return 3 + sum(heights) + 1
 
 
 def day_chart(sheet: Sheet, title_key: str, figure: str, kind: str, axis: str, width: int) -> None:
-    """Insert a chart of a figure of ``_DAILY_COLUMNS``, day by day; the width is in pixels. Without a record there is a note instead."""
+    """Insert a daily chart of a figure of ``_DAILY_COLUMNS``, or a note if there is no record. The width is in pixels."""
     book, source_column = sheet.book, _DAILY_COLUMNS[figure]
     title = book.text["charts"][title_key]
     if not book.report.has_record(figure):
@@ -54,7 +54,7 @@ def day_chart(sheet: Sheet, title_key: str, figure: str, kind: str, axis: str, w
 
 
 def time_chart(book: Book, kind: str, title: str, x_axis: str, y_axis: str, *, legend: bool) -> Any:
-    """A chart over days or months (``x_axis``), still without series."""
+    """A chart over days or months (``x_axis``), without series."""
     font = _font(book)
     chart = book.workbook.add_chart({"type": kind})
     chart.set_title({"name": title, "name_font": _title_font(book), "overlay": False})
@@ -86,7 +86,7 @@ def time_chart(book: Book, kind: str, title: str, x_axis: str, y_axis: str, *, l
 
 
 def level_chart(sheet: Sheet, rows: tuple[int, int], levels: Sequence[str], title: str, axis: str) -> Any:
-    """The share of each level per group; ``rows`` are the first and the last row of the groups' table."""
+    """The share of each level per group. ``rows`` are the first and last row of the groups' table."""
     book, font = sheet.book, _font(sheet.book)
     chart = book.workbook.add_chart({"type": "bar", "subtype": "percent_stacked"})
     for number, (level, colour) in enumerate(zip(levels, LEVEL_COLOURS, strict=True)):
@@ -109,7 +109,7 @@ def level_chart(sheet: Sheet, rows: tuple[int, int], levels: Sequence[str], titl
 
 
 def status_chart(sheet: Sheet, rows: tuple[int, int], title: str) -> Any:
-    """A bar per status, with its number; ``rows`` are the first and the last row of the table."""
+    """A bar per status, with its number. ``rows`` are the first and last row of the table."""
     book, font = sheet.book, _font(sheet.book)
     chart = book.workbook.add_chart({"type": "bar"})
     chart.add_series(

@@ -1,4 +1,4 @@
-"""The sheets with a table of the month's days: users, with the list of employees, and features."""
+"""The sheets with a table of days: users, with the list of employees, and features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.skillreport.batches.monthly_report.workbook.charts import daily_fir
 from include.skillreport.batches.monthly_report.workbook.sheet import TABLE_HEAD_HEIGHT, Sheet
 from include.skillreport.batches.monthly_report.workbook.styles import BAR, MUTED
 
-# A page has at least this many employees below the heading of their list.
+# A page contains at least this many employees below their list's heading.
 _FIRST_PEOPLE = 5
 
 

@@ -69,5 +69,5 @@ def write_fiscal_year(book: Book) -> None:
 
 
 def _cell(book: Book, value: Shown, unit: FigureUnit) -> tuple[Any, Any]:
-    # No chart plots a figure that may have no record, so its cell may have a text.
+    # No chart plots figures that may have no record, so their cells may contain a text.
     return book.number(value, unit) if value is NotShown.NO_RECORD else book.plotted(value, unit)

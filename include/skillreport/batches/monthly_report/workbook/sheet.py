@@ -23,9 +23,9 @@ _A4 = 9
 # The paper and its margins in inches.
 _PAPER_WIDTH, _PAPER_HEIGHT = 8.27, 11.69
 _SIDE_MARGIN, _TOP_MARGIN, _BOTTOM_MARGIN = 0.5, 0.6, 0.7
-# The maximum share of a page that is filled, because programs round the scale to whole percents.
+# The maximum filled share of a page, because programs round the scale to whole percents.
 _FILLED = 0.97
-# The height of a row in points and in pixels. Without it, each program chooses the height by its available font.
+# The height of a row in points and pixels. Otherwise each program chooses it by its available font.
 _ROW_HEIGHT, _ROW_PIXELS = 15, 20
 _POINTS_PER_INCH, _PIXELS_PER_INCH = 72, 96
 
@@ -40,7 +40,7 @@ _LONGEST_TEXT = 32_767
 
 
 def rows_under(pixels: int) -> int:
-    """The number of rows that a chart of this height covers, and one empty row."""
+    """The rows that a chart of this height covers, plus one empty row."""
     return ceil(pixels / _ROW_PIXELS) + 1
 
 
@@ -63,7 +63,7 @@ class Sheet:
         self._heights: dict[int, float] = {}
         self._breaks: list[int] = []
         paper = (_PAPER_HEIGHT, _PAPER_WIDTH) if landscape else (_PAPER_WIDTH, _PAPER_HEIGHT)
-        # Widths are in digits of the Japanese font, so that a sheet has the same width in both languages. A column has 5 pixels of padding.
+        # Widths are in digits of the Japanese font, so that a sheet is equally wide in both languages. A column has 5 pixels of padding.
         digit = DIGIT_PIXELS[JAPANESE_FONT]
         self.widths = [width * digit / DIGIT_PIXELS[book.font] for width in widths]
         inches = sum(digit * width + 5 for width in widths) / _PIXELS_PER_INCH
@@ -122,21 +122,21 @@ class Sheet:
         self.write([text], self.book.style("plain", size=12, bold=True, colour=self.book.report.colour), 22)
 
     def head(self, texts: Sequence[str], height: float = 20, *, freezes_columns: int | None = None) -> int:
-        """Write a table's head; returns its row. ``freezes_columns``: the head stays in view, with so many columns."""
+        """Write a table's head. Returns its row. ``freezes_columns``: the head and this many columns stay in view."""
         if freezes_columns is not None:
             self.worksheet.freeze_panes(self.row + 1, freezes_columns)
         return self.write(texts, self.book.style("head"), height)
 
     def reserve_rows(self, pixels: int) -> int:
-        """Reserve rows for a chart of this height; returns the first row."""
+        """Reserve rows for a chart of this height. Returns the first row."""
         row = self.row
         self.row += rows_under(pixels)
         return row
 
     def keep_together(self, rows: int = 0, *, head: float = 0, chart: int = 0) -> None:
-        """Begin a new printed page if this page has no room for these rows and their chart, so that no page cuts a chart.
+        """Begin a new printed page if this one has no room for these rows and their chart, so that no page cuts a chart.
 
-        ``head`` is the height in points of what is above the rows, ``chart`` the chart's height in pixels.
+        ``head`` is the height above the rows in points, ``chart`` the chart's height in pixels.
         """
         points = head + (rows + (rows_under(chart) if chart else 0)) * _ROW_HEIGHT
         page_begins = self._breaks[-1] if self._breaks else 0
@@ -145,7 +145,7 @@ class Sheet:
             self._breaks.append(self.row)
 
     def highlight_high_rates(self, first: int, last: int, column: int) -> None:
-        """Highlight the error rates in these rows of a column that are too high."""
+        """Highlight high error rates in these rows of a column."""
         cell = f"{xl_col_to_name(column)}{first + 1}"
         self.worksheet.conditional_format(
             first,

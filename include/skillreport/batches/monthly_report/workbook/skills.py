@@ -95,7 +95,7 @@ def _write_statuses(sheet: Sheet, title_key: str, rows: Sequence[tuple[str, Any]
 
 
 def _split_into_charts(groups: Sequence[SkillGroup]) -> Iterator[Sequence[SkillGroup]]:
-    """The groups of each chart. The charts have about the same number of groups."""
+    """The groups of each chart, in about equal numbers."""
     if groups:
         charts = ceil(len(groups) / _GROUPS_PER_CHART)
         size = ceil(len(groups) / charts)

@@ -28,7 +28,7 @@ NUMBER_FORMATS = {
 
 _UNDERLINED = {"bottom": 1, "bottom_color": LINE}
 
-# XlsxWriter's properties of each kind of cell, without font and colour of the report.
+# XlsxWriter's properties of each kind of cell, without the report's font and colour.
 CELL_KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "band": {"font_color": "#FFFFFF", "indent": 1},

@@ -13,7 +13,7 @@ from include.skillreport.batches.monthly_report.workbook.styles import BAD, GOOD
 def write_summary(book: Book) -> None:
     """Notices, the table of all figures, and a chart of the active users."""
     report, text = book.report, book.text
-    # Without a previous month there is nothing to compare with. The sheet keeps its width for the chart.
+    # Without a previous month, no comparison. The sheet keeps its width for the chart.
     comparison = ("previous", "difference", "growth") if report.has_previous else ()
     widths = (38, 15, 15, 15, 12, 17, 9) if comparison else (60, 26, 26, 9)
     sheet = Sheet(book, "summary", widths)

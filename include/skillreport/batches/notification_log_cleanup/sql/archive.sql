@@ -6,8 +6,8 @@ ORDER BY notification_id
 LIMIT %(count)s;
 
 -- name: notifications_to_archive
--- The run's rows as they are now, without rows that the application has reopened since they were collected. The statuses are
--- those of batch.all_finished_notification, which a tenant's step must not read.
+-- The run's present rows, without rows that the application has reopened since. The statuses are those of
+-- batch.all_finished_notification, which a tenant's step must not read.
 SELECT
     notification.id,
     coalesce(notification.sent_at, notification.updated_at, notification.created_at)::text AS finished_at,
@@ -30,7 +30,7 @@ WHERE
 ORDER BY notification.id;
 
 -- name: messages_to_archive
--- The run's messages as they are now, without messages that an operator has requeued or whose notification still exists.
+-- The run's present messages, without messages that an operator has requeued or whose notification still exists.
 SELECT
     message.message_id,
     (message.finished_at AT TIME ZONE 'UTC')::text AS finished_at,
@@ -57,8 +57,8 @@ WHERE
 ORDER BY message.message_id;
 
 -- name: delete_notifications
--- A row that equals its archived copy is still finished and old enough. Locked rows are skipped and left for the next run, so
--- this statement waits for no other transaction.
+-- A row that equals its archived copy is still finished and old enough. Skips locked rows, for the next run, so the statement
+-- never waits.
 WITH unchanged AS (
     SELECT notification.id
     FROM batch.tenant_notification AS notification
@@ -78,7 +78,7 @@ DELETE FROM batch.tenant_notification
 WHERE id = any(array(SELECT id FROM unchanged));
 
 -- name: delete_messages
--- See delete_notifications. Notifications are not checked again: a deleted one is not expected to return under its old id.
+-- See delete_notifications. Notifications are not checked again, because deleted ones do not return under their old id.
 WITH unchanged AS (
     SELECT message.message_id
     FROM batch.outbox AS message

@@ -1,12 +1,12 @@
 -- name: known_tenants
--- Tenants with any status but an unknown one, which an operator should check first.
+-- Tenants except those with an unknown status, which an operator should check first.
 SELECT tenant_id
 FROM batch.all_tenant
 WHERE status <> 'UNKNOWN';
 
 -- name: load_overrides
--- The tenants' own settings at a given time. include/skillreport/messaging/sql/tenants.sql reads the same settings for one shard
--- (load_preferences).
+-- The tenants' own settings at a given time. load_preferences in include/skillreport/messaging/sql/tenants.sql reads the same
+-- settings for one shard.
 SELECT
     tenant_id,
     jsonb_object_agg(substr(setting_key, length('batch.notification.') + 1), setting_value) AS overrides
@@ -19,8 +19,8 @@ GROUP BY tenant_id;
 
 -- name: collect_notifications
 -- Read the application's table once for all tenants of the run: notifications that finished before the tenant's cutoff and have
--- no unfinished message in the outbox. A row with an empty id records that the tenant was searched. last_cutoff is the latest of
--- the cutoffs.
+-- no unfinished message in the outbox. A row with an empty id records that the tenant was searched. last_cutoff is the latest
+-- cutoff.
 INSERT INTO batch.old_notification (execution_id, tenant_id, notification_id)
 WITH listed AS (
     SELECT tenant_id, cutoff
@@ -32,13 +32,13 @@ FROM listed
 INNER JOIN batch.all_finished_notification AS finished
     ON listed.tenant_id = finished.tenant_id AND listed.cutoff > finished.finished_at_utc
 WHERE
-    -- Follows from the tenant's cutoff. An index of the application's table on sent_at needs this condition.
+    -- Follows from the tenant's cutoff. The application's index on sent_at needs this condition.
     (finished.sent_at_utc < %(last_cutoff)s OR finished.sent_at_utc IS null)
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
         WHERE message.tenant_id = finished.tenant_id AND message.host_log_id = finished.id AND message.finished_at IS null
     )
-    -- A letter that a person has stopped is withdrawn, but it may be sent later.
+    -- A stopped e-mail is withdrawn, but may be sent later.
     AND NOT EXISTS (
         SELECT FROM batch.letter_stop AS stopped
         WHERE stopped.tenant_id = finished.tenant_id AND starts_with(finished.id, 'invoice-' || stopped.invoice_id)
@@ -46,7 +46,7 @@ WHERE
 UNION ALL
 SELECT %(staging_id)s, listed.tenant_id, '' AS notification_id
 FROM listed
--- In the order of the key, so that two concurrent attempts cannot deadlock.
+-- Key order, so that two concurrent attempts cannot deadlock.
 ORDER BY tenant_id, notification_id
 ON CONFLICT (execution_id, tenant_id, notification_id) DO NOTHING;
 
@@ -63,7 +63,7 @@ ORDER BY listed.tenant_id;
 
 -- name: collect_messages
 -- Messages before the cutoff that no longer prevent a second message about the same event. Their notification is already deleted,
--- or this run deletes it. The ids are passed to the view as an array, because the primary key is the only index it can use.
+-- or this run deletes it. The view gets the ids as an array, because it can use only the primary key's index.
 INSERT INTO batch.old_notification (execution_id, tenant_id, notification_id)
 WITH candidate AS MATERIALIZED (
     SELECT message.tenant_id, message.message_id, message.host_log_id
@@ -92,8 +92,8 @@ ORDER BY candidate.tenant_id, candidate.message_id
 ON CONFLICT (execution_id, tenant_id, notification_id) DO NOTHING;
 
 -- name: count_collected
--- The number of rows that the run archives for each tenant, including earlier attempts. The figures come from the staging rows.
--- If the run was closed in between, they come from the outcome.
+-- The number of rows that the run archives per tenant, including earlier attempts, from the staging rows. If the run was closed
+-- in between, from the outcome.
 SELECT
     listed.tenant_id,
     greatest(

@@ -1,6 +1,6 @@
 -- name: former_tenants_with_messages
--- Runs across tenants, as batch_platform. Tenants that are no longer active, with messages that are unfinished, whose end nobody
--- has reported, or whose end the application's row does not show yet.
+-- Acts as batch_platform. Inactive tenants with messages that are unfinished, whose failure is unreported, or whose status the
+-- application's row does not show yet.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
@@ -32,9 +32,9 @@ WHERE
 ORDER BY tenant.tenant_id;
 
 -- name: give_up
--- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
--- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure. A contract letter never
--- expires, nor does a message that waits for the confirmation after a pause or that an operator has stopped.
+-- A message expires regardless of the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
+-- useful. A message that the tenant has switched off is withdrawn, which is no failure. Contract e-mails, messages that wait for
+-- the approval after a pause and stopped messages never expire.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.error_code = 'switched_off' THEN 'withdrawn' ELSE 'expired' END,
@@ -55,8 +55,8 @@ WHERE
 RETURNING message.message_id;
 
 -- name: take_waiting_contract_letters
--- Contract letters that would have expired. They are reported once a day, by the run that takes them; a little less than a day
--- later, because the hourly runs do not end at the same second.
+-- Contract e-mails that are as late as expired messages. Each is reported by the run that takes it, at most every 23 hours,
+-- because the hourly runs do not end at the same second.
 WITH taken AS (
     UPDATE batch.outbox AS message
     SET reported_by = %(execution_id)s
@@ -88,7 +88,7 @@ GROUP BY tenant_id, channel, error_detail
 ORDER BY tenant_id ASC, messages DESC, channel ASC, error_detail ASC;
 
 -- name: take_final_failures
--- Each failure is reported once, by the run that takes it. It is reported again only if that run is cleared.
+-- Each failure is reported once, by the run that takes it, and again only if that run is cleared.
 WITH taken AS (
     UPDATE batch.outbox
     SET reported_by = %(execution_id)s
@@ -110,7 +110,7 @@ WITH taken AS (
 
 SELECT tenant_id, status, channel, error_detail, count(*) AS messages
 FROM taken
--- The recipient has unsubscribed, so no decision is needed, unless it is a contract letter.
+-- The recipient has unsubscribed, so no decision is needed, except for contract e-mails.
 WHERE
     error_code IS DISTINCT FROM 'suppressed'
     OR template_key = any(%(contract_letters)s)
@@ -124,7 +124,7 @@ GROUP BY tenant_id, status, channel, error_detail
 ORDER BY tenant_id ASC, status ASC, messages DESC, channel ASC, error_detail ASC;
 
 -- name: closed_again
--- The channels that the run has reopened and that are closed again: all, or those of the messages that it has decided about.
+-- The channels that the run reopened and that are closed again: all, or only the channels of messages that it decided about.
 SELECT
     circuit.tenant_id,
     circuit.channel,
@@ -177,8 +177,8 @@ FROM taken
 ORDER BY taken.tenant_id, taken.channel;
 
 -- name: take_behind_closed_channels
--- Take the messages whose channel has been closed so long that they are sent by e-mail instead. Messages that an open channel
--- would not send either stay (see claim, postpone_switched_off and resumption.sql).
+-- Take the messages whose channel has been closed so long that an e-mail replaces them. Skips messages that an open channel would
+-- not send either (see claim, postpone_switched_off and resumption.sql).
 WITH waiting AS (
     SELECT message.message_id, message.channel, message.host_log_id, message.template_key, message.tenant_id
     FROM unnest(%(tenant_ids)s::text[], %(hours)s::integer[]) AS wanted (tenant_id, hours)
@@ -232,7 +232,7 @@ LEFT JOIN batch.letter_file AS file
     ON waiting.tenant_id = file.tenant_id AND split_part(waiting.host_log_id, '-copy-', 1) = file.notification_id
 WHERE
     message.message_id = waiting.message_id
-    -- Again, for a message that another transaction has changed meanwhile: a second run, a sender, an operator.
+    -- Checked again, because another transaction (a second run, a sender, an operator) may have changed the message.
     AND message.status IN ('pending', 'retry') AND message.deferred_for IS null
     AND (
         waiting.host_log_id IS null

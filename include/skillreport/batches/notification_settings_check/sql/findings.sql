@@ -28,15 +28,15 @@ FROM found
 ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail, english = excluded.english;
 
 -- name: take_unreported_findings
--- Runs in the transaction that stores the letter about these findings.
+-- Runs in the transaction that stores the e-mail about these findings.
 UPDATE batch.setting_finding
 SET told_by = %(execution_id)s
 WHERE tenant_id = %(tenant_id)s AND told_by IS null
 RETURNING subject, detail, english;
 
 -- name: unreported_mail_warnings
--- The warnings about the installation's mail server that no earlier run of the last week had; on Mondays all.
--- Each tenant's outcome has the same warnings, so first the different ones are selected.
+-- The installation's mail server warnings that no earlier run of the last week had; on Mondays all. Tenants' outcomes repeat
+-- them, so distinct ones are selected first.
 WITH warning AS (
     SELECT DISTINCT element.code
     FROM batch.tenant_outcome AS outcome

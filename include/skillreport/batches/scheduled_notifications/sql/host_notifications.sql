@@ -1,5 +1,5 @@
 -- name: expire_host_notifications
--- Without notifications that are in the outbox, for example because of a closed channel: the outbox expires those.
+-- Skips notifications that are in the outbox, for example because of a closed channel. The outbox expires those.
 UPDATE batch.tenant_notification AS shown
 SET
     send_status = 'FAILED',
@@ -13,7 +13,7 @@ WHERE
         WHERE free.id = any(%(ids)s)
         FOR UPDATE SKIP LOCKED
     )
-    -- For the table's index: through the view, the subquery alone does not reach it.
+    -- For the table's index, because the planner does not use it for the subquery through the view.
     AND id = any(%(ids)s)
     AND upper(btrim(send_status)) = 'PENDING'
     AND NOT EXISTS (

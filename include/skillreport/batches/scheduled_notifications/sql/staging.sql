@@ -1,6 +1,6 @@
 -- name: collect_signals
 -- Read each host table once for all tenants of the run: due notifications, and certificates and goals that end within the longest
--- reminder period; and how all rows read were assigned. Tenants that have left get only letters about invoices.
+-- reminder period. Record the assignment of all rows read. Former tenants get only e-mails about invoices.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, status
     FROM batch.all_tenant
@@ -77,7 +77,7 @@ reconciled AS (
         %(execution_id)s,
         due.source,
         batch.placement(due.person_key, person.tenant_id, person.reason, due.stated_tenant_id, tenant.status) AS placement,
-        -- A certificate that ends soon is due for weeks. It must not make each run partial.
+        -- A certificate that expires soon is due for weeks. It must not make each run partial.
         due.source = 'HIS_NotificationLog' AS is_event,
         count(*) AS row_count
     FROM (
@@ -113,7 +113,7 @@ ON CONFLICT (execution_id, tenant_id) DO UPDATE SET
     waiting = excluded.waiting, certificates = excluded.certificates, goals = excluded.goals;
 
 -- name: former_tenants_with_letters
--- Runs across tenants, as batch_platform. Tenants that are no longer active, with a letter about an invoice that is due.
+-- Acts as batch_platform. Inactive tenants with a due e-mail about an invoice.
 SELECT DISTINCT notification.tenant_id
 FROM batch.all_waiting_notification AS notification
 INNER JOIN batch.all_tenant AS tenant ON notification.tenant_id = tenant.tenant_id

@@ -1,5 +1,5 @@
 -- name: begin_tenants
--- Create the row that is locked; its plan is filled in later.
+-- Create the row to lock; its plan is added later.
 INSERT INTO batch.setting_plan (tenant_id, recorded_by)
 SELECT tenant.tenant_id, %(execution_id)s
 FROM batch.tenant
@@ -18,8 +18,7 @@ ORDER BY tenant_id
 FOR UPDATE;
 
 -- name: load_plans
--- told_problems: the problems that the digest of an earlier attempt of the run has reported (an instance was cleared). This
--- attempt's outcome keeps them.
+-- told_problems: the problems reported by an earlier attempt of the run (after a clear). This attempt's outcome keeps them.
 SELECT
     tenant.tenant_id, tenant.subscription_plan, tenant.status, tenant.max_users, tenant.max_storage_gb,
     known.plan AS known_plan,

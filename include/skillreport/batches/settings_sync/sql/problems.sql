@@ -1,6 +1,6 @@
 -- name: untold_problems
--- Runs across tenants, as batch_platform: the serious problems of the run's tenants, from its outcomes. `known` are the
--- problems of the last run whose digest was delivered. A fixed problem is listed, so that it is reported if it occurs again.
+-- Acts as batch_platform. The serious problems of the run's tenants, from its outcomes. `known` are the problems of the last run
+-- whose digest was delivered. A fixed problem is listed, so that it is reported if it occurs again.
 SELECT
     outcome.tenant_id,
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
@@ -25,7 +25,7 @@ WHERE
     AND (outcome.details -> 'seriousProblems' <> '[]' OR coalesce(reported.problems, '[]') <> '[]');
 
 -- name: count_as_told
--- Takes ids: with fresh outcomes the planner expects one row, and would compare each outcome with all others.
+-- Takes ids, because with fresh outcomes the planner expects one row and would compare each outcome with all others.
 UPDATE batch.tenant_outcome
 SET details = details || jsonb_build_object('toldProblems', details -> 'seriousProblems')
 WHERE execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]);

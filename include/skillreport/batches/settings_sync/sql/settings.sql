@@ -1,5 +1,5 @@
 -- name: lock_settings
--- The compared settings stay unchanged until the transaction ends. The application waits until then.
+-- Keeps the compared settings unchanged until the transaction ends. The application waits until then.
 SELECT id
 FROM batch.tenant_setting
 WHERE setting_key = any(%(setting_keys)s::text[])
@@ -7,8 +7,8 @@ ORDER BY tenant_id, setting_key
 FOR UPDATE;
 
 -- name: load_settings
--- The present settings, and the deleted ones of the given keys: the application's unique key includes deleted rows. The
--- operators' overrides (batch.*) are left out. day_end is the end (exclusive) of the business date, UTC.
+-- The present settings, and the deleted ones of the given keys, because the application's unique key includes deleted rows. The
+-- operators' overrides (batch.*) are omitted. day_end is the end (exclusive) of the business date, UTC.
 SELECT
     tenant_id,
     id,
@@ -35,7 +35,7 @@ SELECT tenant_id, setting_key, value, source
 FROM batch.applied_setting;
 
 -- name: load_undone
--- Settings whose newest change was undone, with the rejected value. Few changes are: they have an index.
+-- Settings whose newest change was undone, with the rejected value. Few changes are undone, and these have an index.
 SELECT undone.tenant_id, undone.setting_key, undone.new_value
 FROM batch.setting_change AS undone
 WHERE
@@ -48,7 +48,7 @@ WHERE
     );
 
 -- name: insert_settings
--- A setting that a person has added in the meantime does not change.
+-- A setting that was added in the meantime does not change.
 INSERT INTO batch.tenant_setting (
     id, tenant_id, setting_category, setting_key, setting_name, data_type, setting_value, is_required,
     is_encrypted, is_system_managed, is_user_configurable, last_modified_by, is_deleted, updated_at

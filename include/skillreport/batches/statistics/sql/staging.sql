@@ -1,18 +1,18 @@
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the statistics of the given tenants for one day. The statement reads each host table
--- once. day_start and day_end are UTC and enclose the Japanese day. The counts shared with BATCH-018-01 come from usage_signal,
--- which is filled first.
+-- Acts as batch_platform. The given tenants' statistics of one day. Reads each host table once. day_start and day_end are UTC and
+-- enclose the Japanese day. The counts shared with BATCH-018-01 come from usage_signal, which is filled first.
 --
--- The application keeps no history of levels, goals and certificates. Rows that existed at the end of the day count with their
--- present values.
+-- The application keeps no history of levels, goals and certificates. Rows that existed at the day's end count with their present
+-- values.
 WITH employee AS MATERIALIZED (
-    -- People who have left do not count.
+    -- Without former employees.
     SELECT tenant_id, employee_id, department_code
     FROM batch.all_employment
     WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
 ),
 
--- What people hold, and the person of each row. is_held: the row existed at the end of the day.
+-- Skills, goals, certificates and trainings, with the person of each row. is_held: the row existed (the training had ended) at
+-- the day's end.
 assigned AS MATERIALIZED (
     SELECT kept.*, known_person.tenant_id, known_person.employee_id, known_person.reason
     FROM (
@@ -65,7 +65,7 @@ assigned AS MATERIALIZED (
     LEFT JOIN batch.person_key AS known_person ON kept.person_key = known_person.person_key AND known_person.is_decisive
 ),
 
--- Rows of one person under different keys are merged; the higher level counts.
+-- Rows of one person under different keys are merged. The highest level counts.
 skill AS MATERIALIZED (
     SELECT
         assigned.tenant_id,
@@ -80,7 +80,7 @@ skill AS MATERIALIZED (
     GROUP BY assigned.tenant_id, assigned.employee_id, employee.department_code, assigned.skill_item_id
 ),
 
--- A skill that two job types of a person require counts once, at the higher level.
+-- A skill that several job types of a person require counts once, at the highest level.
 required AS (
     SELECT
         person.tenant_id,
@@ -88,7 +88,7 @@ required AS (
         skill.skill_item_id,
         max(skill.required_level) AS target
     FROM batch.all_employee_job_type AS job
-    -- Assignments name the employee by id or code, and no screen writes them.
+    -- Assignments contain the employee's id or code, and no screen writes them.
     INNER JOIN batch.person_key AS person ON job.employee_key = person.person_key AND person.named_by IN ('id', 'code')
     INNER JOIN employee ON person.employee_id = employee.employee_id
     INNER JOIN batch.all_required_skill AS skill ON job.job_type_id = skill.job_type_id
@@ -110,7 +110,7 @@ coverage AS (
     GROUP BY required.tenant_id
 ),
 
--- The skills of a person in each group. A person has one department, and skills of several categories.
+-- A person's skills in each group: one department, and several categories.
 member AS MATERIALIZED (
     SELECT
         tenant_id,
@@ -141,8 +141,8 @@ skill_total AS (
     GROUP BY tenant_id
 ),
 
--- The groups of a tenant, the smallest first. Count only skills with a level: if only one of five people had a level, the mean
--- would reveal it.
+-- A tenant's groups, smallest first. Only skills with a level count: if only one of five people had a level, the mean would
+-- reveal it.
 sized AS MATERIALIZED (
     SELECT
         *,
@@ -166,8 +166,7 @@ sized AS MATERIALIZED (
     ) AS counted
 ),
 
--- The number of different people in each group and all smaller ones, if there are small groups. A person may be in several
--- groups.
+-- The number of different people in each group and all smaller ones, if there are small groups. People may be in several groups.
 first_place AS (
     SELECT
         member.tenant_id,
@@ -192,7 +191,7 @@ united AS (
     GROUP BY sized.tenant_id, sized.dimension, sized.place, sized.small_places
 ),
 
--- Groups up to rest_places are merged: all groups that are too small, and as many larger ones as are needed for enough people.
+-- Groups up to rest_places are merged: all small groups, and as many larger ones as are needed for enough people.
 hidden AS (
     SELECT
         tenant_id,
@@ -226,7 +225,7 @@ skill_group AS (
                 CASE WHEN sized.place <= hidden.rest_places THEN '' ELSE sized.group_key END AS group_key,
                 CASE WHEN sized.place <= hidden.rest_places THEN hidden.people END AS people_together
         ) AS shown
-    -- If all groups are merged, the result would repeat the total.
+    -- A merger of all groups would repeat the total.
     WHERE coalesce(hidden.rest_places < sized.places, true)
     GROUP BY sized.tenant_id, sized.dimension, shown.is_rest, shown.group_key
 ),
@@ -285,7 +284,7 @@ holding AS (
     GROUP BY assigned.tenant_id
 ),
 
--- How the rows that exist were assigned, for the result of the run.
+-- The assignment of the rows, for the result of the run.
 reconciled AS (
     INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
     SELECT %(execution_id)s, assigned.source, placed.placement, false AS is_event, count(*)
@@ -355,5 +354,5 @@ LEFT JOIN coverage USING (tenant_id)
 LEFT JOIN holding USING (tenant_id)
 LEFT JOIN skill_groups USING (tenant_id)
 WHERE usage.execution_id = %(execution_id)s AND usage.tenant_id = any(%(tenant_ids)s::text[])
--- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
+-- Two attempts (a task believed dead, and its retry) may collect concurrently. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;

@@ -1,5 +1,5 @@
 -- name: save_day
--- The day's statistics of the tenants. Equal figures leave the row unchanged. Other figures raise its revision.
+-- Equal figures leave the row unchanged. Other figures raise its revision.
 INSERT INTO batch.statistics_day AS kept (
     tenant_id, statistics_date, users_total, users_active, users_new, logins, api_calls, api_errors,
     reports_generated, skill_assessments, notifications_sent, storage_bytes, employees, skill_records,
@@ -100,8 +100,8 @@ WHERE (
 );
 
 -- name: delete_groups
--- Delete the groups of an earlier run of the day; save_groups inserts the new ones. The subquery hides the date from the planner:
--- its statistics know no rows of a new day, so it would read the rows of all tenants by their date.
+-- Delete the groups of the day's earlier run; save_groups inserts the new ones. The subquery hides the date from the planner. Its
+-- statistics contain no rows of a new day, so it would read all tenants' rows by date.
 DELETE FROM batch.statistics_group
 WHERE
     statistics_date = (SELECT %(business_date)s::date)

@@ -34,8 +34,7 @@ LEFT JOIN LATERAL (
 ) AS newest ON true;
 
 -- name: count_breaches
--- For each check of the run's outcomes: how many tenants were judged, how many breach it, and how many of these have an open
--- incident.
+-- Per check of the run's outcomes: the numbers of judged tenants, of breaching ones, and of those with an open incident.
 WITH judged AS (
     SELECT
         outcome.tenant_id,
@@ -81,7 +80,7 @@ ON CONFLICT (check_name, opened_at) DO UPDATE SET
     closed_at = excluded.closed_at;
 
 -- name: join_platform
--- Incidents that the platform's incident replaces. An incident that was reported before stays separate.
+-- Incidents that the platform's incident replaces. Reported incidents stay separate.
 UPDATE batch.incident
 SET is_part_of_platform = true
 WHERE

@@ -1,6 +1,6 @@
 -- name: save_measures
--- Every hour since the last measured one, including quiet hours: an hour without a row was not measured. Equal figures leave the
--- row unchanged. A figure without a source is null, not 0.
+-- Every hour since the last measured one, including quiet hours, because an hour without a row was not measured. Equal figures
+-- leave the row unchanged. A figure without a source is null, not 0.
 WITH measure AS (
     SELECT
         signal.tenant_id, happened.hour_at, happened.api_calls, happened.errors, happened.responses,
@@ -57,8 +57,8 @@ WHERE
     AND measure.hour_at < %(kept_from)s;
 
 -- name: load_measures
--- The checked hour, and the hours that it is compared with. Row-level security chooses the tenants: a join with their signals
--- would compare each tenant with the rows of all, because the planner expects one.
+-- The checked hour, and the hours that it is compared with. Row-level security selects the tenants, because the planner expects
+-- one row from a join with their signals and would compare each tenant with the rows of all.
 SELECT tenant_id, hour_at, api_calls, errors, responses, response_ms, failed_logins
 FROM batch.hourly_measure
 WHERE hour_at = any(%(hours)s::timestamptz[]);

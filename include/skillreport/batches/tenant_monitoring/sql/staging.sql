@@ -21,14 +21,15 @@ LEFT JOIN LATERAL (
 ) AS last_measure ON true;
 
 -- name: collect_signals
--- Runs across tenants, as batch_platform: the events per tenant and hour since the last measured hour, and each tenant's
--- present state. The statement reads each host table once, the settings once for each kind. check_at is a full hour. read_from is
--- first_hour, or earlier if a day is read again for the daily batches; it is a constant to the planner.
+-- Acts as batch_platform. The events per tenant and hour since the last measured hour, and each tenant's present state. The
+-- statement reads each host table once, and the settings once for each kind. check_at is a full hour. read_from is first_hour, or
+-- earlier if a day is read again for the daily batches; it is a constant to the planner.
 --
--- Nothing is known about hours before the first request in the log; they stay unmeasured, which differs from quiet. Figures
--- without a source are absent. Requests and actions are summed per key and hour before the keys are resolved, and kept for the
--- daily batches; so are the logins.
--- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
+-- Hours before the log's first request are unmeasured, not quiet, because nothing is known about them. Figures without a source
+-- are absent. Requests and actions are summed per key and hour before the keys are resolved. The sums and the logins are kept for
+-- the daily batches.
+--
+-- Materialized, so that other tenants' contracts are not evaluated, regardless of the order of the planner's conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, subscription_plan, max_storage_gb, contract_end, created_on
     FROM batch.all_tenant
@@ -187,7 +188,7 @@ last_login AS MATERIALIZED (
         AND NOT account.is_deleted AND account.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
 ),
 
--- Many applications record no login but the last one, which the next login overwrites. The daily batches come hours later.
+-- Many applications record only the last login, which the next login overwrites. The daily batches run hours later.
 logins_kept AS (
     INSERT INTO batch.login_day AS kept (tenant_id, login_date, user_ids)
     SELECT
@@ -262,7 +263,8 @@ waiting AS (
         FROM (
             SELECT tenant_id, true AS is_ours, next_attempt_at AS due_at
             FROM batch.outbox
-            -- A daily alert reports what waits for the confirmation after a pause. The board shows what an operator has stopped.
+            -- A daily alert reports messages that wait for the approval after a pause. The board shows messages that an operator
+            -- stopped.
             WHERE
                 tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null AND deferred_for IS null
                 AND NOT EXISTS (
@@ -287,7 +289,7 @@ waiting AS (
     GROUP BY tenant_id
 ),
 
--- The newest failed run per tenant and batch. `failing` leaves out failures before a later success.
+-- The newest failed run per tenant and batch. `failing` omits failures before a later success.
 failure AS (
     SELECT DISTINCT ON (failed.tenant_id, log.batch_id)
         failed.tenant_id,
@@ -336,7 +338,7 @@ failing AS (
     FROM failure
     WHERE
         NOT EXISTS (
-            -- By run: OFFSET makes the outcomes look-ups. Otherwise the planner reads those of all runs.
+            -- OFFSET makes the planner look up the outcomes by run. Otherwise it reads the outcomes of all runs.
             SELECT FROM batch.execution_log AS later
             CROSS JOIN
                 LATERAL (
@@ -413,7 +415,7 @@ LEFT JOIN
 LEFT JOIN
     batch.setting_overrides('usage', %(tenant_ids)s, %(check_at)s::timestamptz AT TIME ZONE 'UTC') AS own_usage
     USING (tenant_id)
--- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
+-- Two attempts (a task believed dead, and its retry) may collect concurrently. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 
 -- name: mark_logins
@@ -435,8 +437,8 @@ ORDER BY signal.tenant_id
 ON CONFLICT (tenant_id) DO NOTHING;
 
 -- name: lock_tenants
--- An incident depends on the previous state. So the second of two concurrent runs waits, and continues from the result of the
--- first.
+-- An incident depends on the previous state, so the second of two concurrent runs waits, and continues from the first one's
+-- result.
 SELECT known.tenant_id
 FROM batch.monitored_tenant AS known
 INNER JOIN batch.monitoring_signal AS signal ON known.tenant_id = signal.tenant_id

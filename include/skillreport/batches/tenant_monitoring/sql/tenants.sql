@@ -1,9 +1,9 @@
 -- name: load_tenants
--- The tenants' present state, and the result of their last check. The month's calls are those of its closed days and of the
+-- The tenants' present state, and the result of their last check. The month's calls are the calls of its closed days and of the
 -- hours since; null without a source.
 --
--- LATERAL makes the measures a look-up by tenant: row-level security hides from the planner how few rows a shard has. "closed"
--- converts the day to a time: row-level security lets no index use a condition with a conversion in it.
+-- LATERAL makes the planner look up the measures by tenant, because row-level security hides the small number of a shard's rows.
+-- "closed" converts the day to a time, because row-level security prevents index conditions with a conversion.
 SELECT
     signal.tenant_id,
     greatest(known.last_activity_at, signal.last_activity_at) AS last_activity_at,

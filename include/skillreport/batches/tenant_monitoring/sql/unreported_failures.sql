@@ -1,8 +1,8 @@
 -- name: unreported_failures
 -- Runs that were closed as failed and whose alert was never stored, because the worker was killed before. The alert's key
--- contains the batch and the attempt (failure_key in notifiers/failure_alert.py). A family's run holds several batches, and a
--- cleared run may fail again. Three kinds are left out: executions that the same run repeated, executions in the digest, and dry
--- runs without a known user.
+-- contains the batch and the attempt (failure_key in notifiers/failure_alert.py). A family's run contains several batches, and a
+-- cleared run may fail again. Omitted are executions that the same run repeated, executions in the digest, and dry runs without a
+-- known user.
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.attempt, log.business_date, log.status,
     log.total_tenants,
@@ -34,7 +34,7 @@ WHERE
 ORDER BY log.ended_at;
 
 -- name: unclosed_executions
--- Rows that a cleared task has reopened and that no close_run has closed since.
+-- Rows that a cleared task reopened and that no close_run has closed since.
 SELECT execution_id, batch_id, dag_id, run_id, reopened_at, dry_run, triggered_by
 FROM batch.execution_log
 WHERE reopened_at < %(until)s AND (NOT dry_run OR triggered_by IS NOT null)

@@ -1,12 +1,12 @@
 -- name: save_plan
 -- The host keeps only the present plan, but billing needs its start date. plan_seen keeps the plan of the latest closed day. A
--- plan that differs from plan_seen is recorded as a change. It takes effect on the day when the tenant's row was last changed,
--- but not after the run's day. After an outage, that day may be before this one. The run of the last closed day saw the former
--- plan, so the row's last change on that day or before is another one, and the plan takes effect on this day. An old day gives no
--- information about the present plan.
+-- different plan is recorded as a change. It takes effect on the day of the row's last change, but not after the run's day. After
+-- an outage, that day may be before the business date. A last change on or before the last closed day is another one, because
+-- that day's run saw the former plan; then the plan takes effect on the business date. An old day tells nothing about the present
+-- plan.
 --
--- A new tenant has had its plan since its contract began, or since its first closed day. A missing plan is not a change. An entry
--- that a person made for a day stays. A later reading of a day replaces the result of an earlier one.
+-- A new tenant has had its plan since its contract's start, or since its first closed day. A missing plan is not a change. A
+-- user's entry for a day stays. A later reading of a day replaces an earlier one.
 WITH shown AS (
     SELECT
         tenant.tenant_id,

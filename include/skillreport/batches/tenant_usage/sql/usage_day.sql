@@ -1,7 +1,7 @@
 -- name: tenants_under_contract
--- Runs across tenants, as batch_platform. Tenants that are no longer active but under contract on the day, and whose plan had not
--- ended: their usage is billed. The last day is that of the contract, or the day before the next plan_change without a plan. A
--- deleted tenant pays nothing more, and its rows are gone: its days stay as they were counted.
+-- Acts as batch_platform. Inactive tenants with a contract and an unended plan on the day, because their usage is billed. The
+-- last day is the contract's, or the day before the next plan_change without a plan. Deleted tenants pay nothing more and have no
+-- rows, so their days stay unchanged.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
@@ -26,7 +26,7 @@ WHERE
 -- name: write_host_usage
 -- The application's usage table, in its units: MB of 1,048,576 bytes, UTC timestamps. usage_date is exactly 00:00:00 of the
 -- Japanese date, because the table's unique key compares timestamps. Equal figures leave the row unchanged, and so does a tenant
--- that was deleted after its day was closed: nothing of it can be counted any more.
+-- that was deleted after its day was closed, because it cannot be counted any more.
 INSERT INTO batch.tenant_usage AS usage (
     id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
     skill_assessments, notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
@@ -101,7 +101,7 @@ WHERE (
 
 -- name: close_day
 -- Close the day, so that billing accepts it. Equal figures leave the row unchanged. Other figures raise its revision. The closed
--- day of a tenant that was deleted since stays.
+-- days of deleted tenants stay.
 INSERT INTO batch.usage_day AS closed (
     tenant_id, usage_date, registered_users, active_users, total_logins, api_calls, error_count,
     response_time_avg_ms, peak_concurrent_users, storage_bytes, reports_generated, skill_assessments,
@@ -176,13 +176,13 @@ WHERE (
 );
 
 -- name: load_closed_day
--- The tenants' closed day, with the values for comparison: plan and contract, the tenant's own settings, the month's calls and
--- of each metric the mean of the closed days before and the number of these days that have it. history_start is inclusive.
+-- The tenants' closed day, with the values for comparison: plan and contract, the tenant's own settings, the month's calls, and
+-- each metric's mean over earlier closed days and the number of these days with the metric. history_start is inclusive.
 --
--- The plan is that of the day, because the present one may be a later one. The history says TRIAL for every trial. While
--- a trial lasts, the application's plan is the one that it tries. The allowances of a former trial are not known.
+-- The plan is the day's, because the present one may be later. The history contains TRIAL for every trial. During a trial, the
+-- application's plan is the tried one. The allowances of a former trial are unknown.
 --
--- LATERAL makes the history a look-up by tenant: row-level security hides from the planner how few rows a shard has.
+-- LATERAL makes the planner look up the history by tenant, because row-level security hides the small number of a shard's rows.
 SELECT
     closed.tenant_id, closed.registered_users, closed.active_users, closed.storage_bytes, closed.api_calls,
     closed.reports_generated, history.days_active_users, history.days_storage_bytes, history.days_api_calls,

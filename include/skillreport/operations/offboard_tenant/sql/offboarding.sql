@@ -7,8 +7,8 @@ WHERE tenant_id = %(tenant_id)s AND stage NOT IN ('deleted', 'cancelled')
 FOR UPDATE;
 
 -- name: leaving_tenant
--- Whether the tenant has left, in Asia/Tokyo, or is deleted again in a restored database, and the number of the application's
--- rows of tenants.
+-- has_left: in Asia/Tokyo. is_to_repeat: a restored database must delete the tenant again. tenants: the number of the
+-- application's tenants.
 SELECT
     tenant.tenant_code, tenant.tenant_name, tenant.status,
     tenant.status IN ('INACTIVE', 'EXPIRED', 'DELETED') OR coalesce(tenant.contract_end < %(today)s, false) AS has_left,
@@ -37,7 +37,7 @@ RETURNING offboarding_id;
 UPDATE batch.offboarding
 SET
     stage = 'exported',
-    -- A question of before is about another export.
+    -- An earlier request is about another export.
     asked_in = null,
     age_key = %(age_key)s,
     customer_file = %(customer_file)s,
@@ -66,7 +66,7 @@ WHERE offboarding_id = %(offboarding_id)s AND deleting_since IS null
 RETURNING offboarding_id;
 
 -- name: is_cancelled_by
--- Whether an earlier attempt of the run has cancelled the offboarding.
+-- True if an earlier attempt of the run cancelled the offboarding.
 SELECT count(*) > 0 AS is_done
 FROM batch.offboarding
 WHERE tenant_id = %(tenant_id)s AND cancelled_in = %(execution_id)s;
@@ -80,7 +80,7 @@ DELETE FROM batch.frozen_person
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: count_table
--- The newest count replaces what was not done.
+-- The new count replaces the rows that were not done.
 INSERT INTO batch.offboarding_table AS counted (offboarding_id, table_name, place, rule, exported)
 VALUES (%(offboarding_id)s, %(table_name)s, %(place)s, %(rule)s, %(rows)s)
 ON CONFLICT (offboarding_id, table_name) DO UPDATE
@@ -112,7 +112,7 @@ SET
     approved_by = %(person)s,
     approved_at = %(answered_at)s,
     frozen_at = %(now)s,
-    -- After a stop the manifests of the earlier exports are about the rows that are deleted already.
+    -- After a stop the manifests of the earlier exports list the rows that are already deleted.
     manifest_sha256
     = CASE WHEN deleting_since IS null THEN '' ELSE manifest_sha256 || ' ' END || %(manifest_sha256)s::text,
     export_bytes = greatest(export_bytes, %(export_bytes)s),
@@ -122,7 +122,7 @@ WHERE offboarding_id = %(offboarding_id)s AND stage = 'asked'
 RETURNING offboarding_id;
 
 -- name: begin_deletion
--- Whether the tenant may be deleted: nobody has cancelled.
+-- No row: the offboarding was cancelled.
 UPDATE batch.offboarding
 SET deleting_since = coalesce(deleting_since, %(now)s), problem = null
 WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen'
@@ -189,7 +189,7 @@ ON CONFLICT (tenant_id) DO UPDATE
         is_to_repeat = false, awaits_supplement = excluded.awaits_supplement;
 
 -- name: dispute_entry
--- Only what makes a deletion due. A new run asks again.
+-- Only entries that require a deletion. A new run renews the request.
 INSERT INTO batch.disputed_entry AS disputed (tenant_id, offboarding_id, reason, asked_by, asked_at, asked_in)
 SELECT gone.tenant_id, gone.offboarding_id, %(reason)s, %(person)s, %(now)s, %(execution_id)s
 FROM batch.deleted_tenant AS gone

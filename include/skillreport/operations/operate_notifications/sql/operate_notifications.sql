@@ -1,6 +1,5 @@
 -- name: further_tenants
--- Tenants that are no longer active. If the form names none: those with messages, a stop, a closed channel or a suppressed
--- address.
+-- Inactive tenants. If the form names none: only tenants with messages, a stop, a closed channel or a suppressed address.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
@@ -27,7 +26,7 @@ WHERE
 ORDER BY tenant.tenant_id;
 
 -- name: undecidable
--- Messages that these tenants do not have, or that need no decision.
+-- Messages that do not belong to these tenants, or that need no decision.
 SELECT wanted.message_id, message.status
 FROM unnest(%(message_ids)s::text[]) AS wanted (message_id)
 LEFT JOIN batch.outbox AS message
@@ -36,8 +35,7 @@ WHERE message.message_id IS null OR message.status NOT IN ('ambiguous', 'dead', 
 ORDER BY wanted.message_id;
 
 -- name: decide
--- Apply an operator's decision to messages that are not processed automatically any more. Requeued messages use their channel
--- again, so a closed channel is reopened.
+-- Apply an operator's decision to messages. Requeued messages reopen their channel.
 WITH decided AS (
     UPDATE batch.outbox
     SET
@@ -77,8 +75,8 @@ SELECT
 FROM decided;
 
 -- name: list_waiting
--- Operators see a message's id and the id of the application's row, but no address and no text. Messages that need a decision
--- come first.
+-- Shows the ids of the message and of the application's row, but no address and no text. Messages that need a decision come
+-- first.
 SELECT *
 FROM (
     SELECT
@@ -111,7 +109,7 @@ DELETE FROM batch.channel_circuit
 RETURNING tenant_id;
 
 -- name: stop_messages
--- Returns the number of messages of each tenant that wait because of the stop.
+-- Returns each tenant's number of messages that wait because of the stop.
 WITH stopped AS (
     INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by)
     SELECT tenant_id, %(still_sent)s::text[] AS kinds, %(reason)s, %(person)s
@@ -133,7 +131,7 @@ GROUP BY stopped.tenant_id
 ORDER BY stopped.tenant_id;
 
 -- name: resume_messages
--- Returns the tenants whose messages were stopped, with the number of messages that waited.
+-- Returns the tenants whose messages were stopped, with the number of waiting messages.
 WITH resumed AS (
     DELETE FROM batch.message_stop
     RETURNING tenant_id, still_sent

@@ -1,6 +1,6 @@
 -- name: count_changes
--- Runs across tenants, as batch_platform: the number of settings that a run changed in these tenants, and how many are not
--- undone. If execution_id is an Airflow run id, `executions` lists its executions.
+-- Acts as batch_platform. The number of settings that a run changed for these tenants, and the number of those not undone. If
+-- execution_id is an Airflow run id, `executions` lists its executions.
 SELECT
     count(*) AS changes,
     count(*) FILTER (WHERE undone_by IS null) AS not_undone,
@@ -13,8 +13,8 @@ FROM batch.setting_change
 WHERE execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]);
 
 -- name: lock_changed_settings
--- The settings that a run changed, whether a plan still has them or not. They stay unchanged until the transaction ends. In the
--- order of the batch's own lock_settings.
+-- Keeps the settings that a run changed, including those of no plan, unchanged until the transaction ends. Lock order: as
+-- lock_settings.
 SELECT setting.id
 FROM batch.tenant_setting AS setting
 WHERE
@@ -27,7 +27,7 @@ ORDER BY setting.tenant_id, setting.setting_key
 FOR UPDATE OF setting;
 
 -- name: load_undo
--- The changes of a run that are not undone, with the present settings.
+-- A run's changes that are not undone, with the present settings.
 SELECT
     change.tenant_id, change.setting_key, change.kind, change.old_value, change.old_modified_by,
     change.new_value, change.old_applied_value, change.old_applied_source, setting.setting_value,
