@@ -1,4 +1,4 @@
-# All targets but `lock`, `pictures` and `docs` write only to .venv, .local, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff.
+# All targets but `lock`, `pictures`, `docs` and `wheel` write only to .venv, .local, mutants and the caches of Python and its tools.
 # `make` without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv
 # and rm, and test-services npm.
 .DEFAULT_GOAL := help

@@ -116,7 +116,7 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem], board: str) -> 
 def _about_further(request: ApprovalRequest, further: int) -> str:
     return (
         f"\nほか {further:,} 件は、この一覧にないので保留のままです。"
-        f"この確認に答えてから DAG {_plain(request.dag_id)} を手で実行すると、残りを確認できます。"
+        f"この承認依頼に答えてから DAG {_plain(request.dag_id)} を手で実行すると、残りを確認できます。"
     )
 
 

@@ -4,7 +4,7 @@
 UPDATE batch.outbox
 SET
     deferred_for = %(batch_id)s,
-    error_detail = '停止後の「再開の確認」を待っています'
+    error_detail = '停止後の「再開の承認」を待っています'
 WHERE
     status = any(%(statuses)s) AND deferred_for IS null AND decided_by IS null
     AND CASE
