@@ -336,6 +336,35 @@ def test_a_large_shard_works_on_250_tenants_at_a_time(
     assert [failure.unit_id for failure in report.failures] == ["U1297"]
 
 
+def test_a_worker_killed_in_the_second_250_keeps_the_first(
+    host: psycopg.Connection, installation: Installation
+) -> None:
+    plant_tenants(host, range(1000, 1299))
+
+    class WorkerKilledError(BaseException):
+        pass
+
+    class Killed(Plain):
+        def process(self, work: Work) -> list[UnitResult]:
+            if "U1297" in work.tenant_ids:
+                raise WorkerKilledError
+            return super().process(work)
+
+    one = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000, seconds_per_shard=5)
+    request = RunRequest(TENANT_USAGE.dag_id, "r", NIGHT, {})
+    run, (shard,) = flow.open_run(TENANT_USAGE, Plain(), request, installation, one)
+    key = TaskKey("process", 0)
+    with pytest.raises(WorkerKilledError):
+        flow.process_shard(TENANT_USAGE, Killed(), run, shard, installation, key)
+    done = "SELECT count(*) FROM batch.tenant_outcome WHERE status = 'success'"
+    assert host.execute(done).fetchone() == (250,)
+
+    report = flow.process_shard(TENANT_USAGE, Plain(), run, shard, installation, key)
+
+    assert (len(report.results), report.failures) == (301, [])
+    assert host.execute(done).fetchone() == (301,)
+
+
 def test_a_shard_whose_tenants_are_not_recorded_says_what_to_do(
     host: psycopg.Connection, installation: Installation
 ) -> None:
