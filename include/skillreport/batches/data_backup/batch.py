@@ -1,8 +1,7 @@
 """BATCH-001: backs up everything from one snapshot, then restores and compares it before the backup counts.
 
 The dump is restored into a scratch database, which proves that it can be restored. The tenants' exports are read from that database, so all
-of them show the same snapshot, on any number of tasks and machines. The live database has no transaction that is open for hours, and is not
-read once per tenant.
+of them show the same snapshot, on any number of tasks and machines. The live database has no long transaction, and is not read per tenant.
 """
 
 from __future__ import annotations
