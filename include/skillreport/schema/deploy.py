@@ -34,7 +34,7 @@ from psycopg import errors
 
 from include.skillreport.core.errors import SchemaError, reason_of
 from include.skillreport.schema.channels import record_channels
-from include.skillreport.schema.checks.findings import Finding, refuse
+from include.skillreport.schema.checks.findings import refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
 from include.skillreport.schema.checks.privileges import CLEANUP as CLEANUP
@@ -51,8 +51,7 @@ from include.skillreport.schema.revisions import (
     OLDEST_CODE,
     SCRIPTS,
     UPGRADE_HINT,
-    find_newer_revision,
-    find_other_revision,
+    find_undeployable_revision,
     head_revision,
     revisions_after,
 )
@@ -112,7 +111,7 @@ def upgrade(
                 grant_host_tables(driver, variant, deletes=deletes)
             driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
             driver.execute("SET LOCAL ROLE batch_owner")
-            refuse(filter(None, [_find_other_revision(driver)]))
+            refuse(filter(None, [find_undeployable_revision(_deployed_revision(driver))]))
             _migrate(connection)
             driver.execute("UPDATE batch.deployment SET oldest_code = %s", [OLDEST_CODE])
             if with_deletion:
@@ -149,7 +148,7 @@ def attach(dsn: str) -> HostVariant:
         variant = _check_host(driver)
         deletes = _stored_choice(driver)
         driver.execute("SET LOCAL ROLE batch_owner")
-        other = _find_other_revision(driver)
+        other = find_undeployable_revision(_deployed_revision(driver))
         if other:
             raise SchemaError(other.text)
         driver.execute("RESET ROLE")
@@ -167,8 +166,9 @@ def plan(dsn: str) -> list[str]:
         roles = missing_roles(driver, ROLES)
         if not roles:
             driver.execute("SET LOCAL ROLE batch_owner")
-        refuse(filter(None, [_find_other_revision(driver)]))
-        revisions = revisions_after(_deployed_revision(driver))
+        deployed = _deployed_revision(driver)
+        refuse(filter(None, [find_undeployable_revision(deployed)]))
+        revisions = revisions_after(deployed)
         views = len(existing_views(driver))
         indexes = [index.name for index in missing_indexes(driver)]
         return [
@@ -253,11 +253,6 @@ def _deployed_revision(driver: psycopg.Connection) -> str | None:
         return None
     deployed = driver.execute("SELECT version_num FROM batch.alembic_version").fetchone()
     return deployed[0] if deployed else None
-
-
-def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
-    deployed = _deployed_revision(driver)
-    return find_newer_revision(deployed) or find_other_revision(deployed)
 
 
 def _stored_choice(driver: psycopg.Connection) -> bool:

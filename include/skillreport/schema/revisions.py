@@ -86,10 +86,12 @@ def find_other_revision(deployed: str | None, oldest_code: str | None = None) ->
     return error("other-revision", problem, remedy, "batch")
 
 
-def find_newer_revision(deployed: str | None) -> Finding | None:
-    """An error if newer code has deployed the schema: only that code knows its views."""
+def find_undeployable_revision(deployed: str | None) -> Finding | None:
+    """What a schema of the revision ``deployed`` needs before this code deploys to it; as ``find_other_revision``, but a newer schema is an
+    error: only its code knows its views.
+    """
     if not _is_newer(deployed):
-        return None
+        return find_other_revision(deployed)
     problem = f"スキーマ batch はより新しいコードが作った版 {deployed} で、このコードの版は {head_revision()} です。"
     remedy = "upgrade、attach は新しいコードで実行してください。バッチの実行に upgrade が要るかどうかは check が示します。"
     return error("other-revision", problem, remedy, "batch")

@@ -13,6 +13,7 @@ from include.skillreport.schema.checks.privileges import (
     CLEANUP,
     OWNER,
     ROLES,
+    granted,
     missing_privileges,
     owner_uses_public,
     wanted_privileges,
@@ -99,19 +100,11 @@ def _let_owner_use_public(driver: psycopg.Connection) -> None:
 
 def grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
     """Grant exactly the needed privileges (by column for the contract), and revoke all others."""
-    granted = driver.execute(
-        """
-        SELECT DISTINCT relation.relname
-        FROM pg_class AS relation
-        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
-        CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
-        WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
-        """
-    ).fetchall()
+    tables = [table for table, _, role in granted(driver, "public") if role == OWNER]
     _let_owner_use_public(driver)
     changes = [
         sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table))
-        for (table,) in granted
+        for table in tables
     ]
     for table, privilege, names in wanted_privileges(variant, host_columns(driver), deletes=deletes):
         columns = (

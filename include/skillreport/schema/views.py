@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg import errors, sql
 
+from include.skillreport.schema.checks.privileges import granted
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.leaving import create_leaving_views, withdraw_deletion
 
@@ -76,25 +77,14 @@ def _create_views(driver: psycopg.Connection, variant: HostVariant, *, deletes: 
 
 def _revoke_privileges(driver: psycopg.Connection) -> None:
     """Revoke what others may do with the views. A replaced view would keep it."""
-    granted = driver.execute(
-        """
-        SELECT DISTINCT relation.relname, CASE WHEN privilege.grantee <> 0 THEN pg_get_userbyid(privilege.grantee) END
-        FROM pg_class AS relation
-        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
-        CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
-        WHERE
-            relation.relnamespace = 'batch'::regnamespace AND relation.relkind = 'v' AND privilege.grantee <> relation.relowner
-        """
-    ).fetchall()
-    if granted:
-        views = [sql.Identifier("batch", name) for name in {name for name, _ in granted}]
-        grantees = [
-            sql.Identifier(role) if role else sql.SQL("PUBLIC") for role in {role for _, role in granted}
+    of_views = [(name, role) for name, kind, role in granted(driver, "batch") if kind == "v"]
+    if of_views:
+        views = [sql.Identifier("batch", name) for name in {name for name, _ in of_views}]
+        roles = [
+            sql.Identifier(role) if role else sql.SQL("PUBLIC") for role in {role for _, role in of_views}
         ]
         driver.execute(
-            sql.SQL("REVOKE ALL ON {} FROM {}").format(
-                sql.SQL(", ").join(views), sql.SQL(", ").join(grantees)
-            )
+            sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.SQL(", ").join(views), sql.SQL(", ").join(roles))
         )
 
 

@@ -239,6 +239,11 @@ def _find_missing_role_privileges(
     return findings
 
 
+def granted(connection: psycopg.Connection, schema: str) -> list[tuple[str, str, str | None]]:
+    """Relation, its kind (``relkind``), and a role that has a privilege on it and does not own it (None: PUBLIC)."""
+    return _SQL.execute(connection, "granted", schema=schema).fetchall()
+
+
 def missing_privileges(
     connection: psycopg.Connection, role: str, variant: HostVariant, option: str, *, deletes: bool
 ) -> Sequence[tuple[str, str, list[str]]]:

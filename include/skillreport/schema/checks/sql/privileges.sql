@@ -78,3 +78,14 @@ WHERE
     AND NOT login.rolbypassrls
     AND (relation.relforcerowsecurity OR NOT pg_has_role(relation.relowner, 'USAGE'))
 ORDER BY name;
+
+-- name: granted
+-- The relations of a schema on which a role other than their owner has a privilege, also on columns only. The role is null for
+-- PUBLIC.
+SELECT DISTINCT
+    relation.relname, relation.relkind::text AS kind,
+    CASE WHEN privilege.grantee <> 0 THEN pg_get_userbyid(privilege.grantee) END::text AS grantee
+FROM pg_class AS relation
+INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
+CROSS JOIN LATERAL aclexplode(relation.relacl || attribute.attacl) AS privilege
+WHERE relation.relnamespace = to_regnamespace(%(schema)s) AND privilege.grantee <> relation.relowner;
