@@ -27,6 +27,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -300,6 +301,7 @@ class EmbeddedPostgres:
             check=False,
         )
 
+    @cached_property
     def _major_version(self) -> int:
         answer = self._run("postgres", "--version").stdout
         found = re.search(r"\(PostgreSQL\) (\d+)", answer)
@@ -352,7 +354,7 @@ class EmbeddedPostgres:
         # Text sorts by code point, upper() and lower() know Unicode. The built-in locale is the same everywhere.
         options += (
             ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            if self._major_version() >= 17
+            if self._major_version >= 17
             else ["--encoding=UTF8", "--locale=C.UTF-8"]
         )
         options += ["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]
@@ -383,7 +385,7 @@ class EmbeddedPostgres:
             **TUNING,
             **({} if self.durable else NOT_DURABLE),
         }
-        if not self.durable and self._major_version() >= 18:
+        if not self.durable and self._major_version >= 18:
             # A copy of a database shares the blocks of its template, where the file system can.
             settings["file_copy_method"] = "clone"
         lines = (f"{name} = {configuration_value(value)}\n" for name, value in settings.items())

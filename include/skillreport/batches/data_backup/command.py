@@ -6,10 +6,9 @@ import argparse
 import json
 import os
 import secrets
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from include.skillreport.batches.data_backup.files import (
     BACKUP_ID,
@@ -20,7 +19,7 @@ from include.skillreport.batches.data_backup.files import (
     Packer,
     is_complete,
 )
-from include.skillreport.batches.data_backup.ledger import find_backup, read_stored
+from include.skillreport.batches.data_backup.ledger import StoredBackup, find_backup, read_stored
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.restore import entry_of, restore_as_new, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
@@ -91,40 +90,42 @@ def _add_without_mac(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> None:
     store, keys, now = _store(options.store), _mac_keys(), datetime.now(UTC)
     day = now.astimezone(JAPAN).date()
-    listed: list[dict[str, object]] = []
+    listed: list[tuple[str, StoredBackup | BackupDamagedError]] = []
     for backup_id in store.names(FOLDER):
-        if not is_complete(store, backup_id):
-            continue
-        try:
-            stored = read_stored(store, backup_id, keys, recorded=None, now=now, day=day, without_mac=True)
-        except BackupDamagedError as error:
-            listed.append({"backup": backup_id, "problem": str(error)})
-        else:
-            listed.append(
-                {
-                    "backup": backup_id,
-                    "snapshot_at": stored.snapshot_at.astimezone(JAPAN).isoformat(timespec="minutes"),
-                    "bytes": stored.total_bytes,
-                    "encrypted": stored.encrypted,
-                    "mac": stored.has_mac,
-                }
-            )
+        if is_complete(store, backup_id):
+            try:
+                found = read_stored(store, backup_id, keys, recorded=None, now=now, day=day, without_mac=True)
+            except BackupDamagedError as error:
+                listed.append((backup_id, error))
+            else:
+                listed.append((backup_id, found))
     if options.json:
-        print(json.dumps(listed, ensure_ascii=False, indent=2))
+        print(json.dumps([_record_of(*entry) for entry in listed], ensure_ascii=False, indent=2))
+    elif listed:
+        print("\n".join(_line_of(*entry, with_mac=bool(keys.keys)) for entry in listed))
     else:
-        print(
-            "\n".join(_line_of(entry, with_mac=bool(keys.keys)) for entry in listed)
-            or "完了したバックアップはありません。"
-        )
+        print("完了したバックアップはありません。")
 
 
-def _line_of(entry: Mapping[str, Any], *, with_mac: bool) -> str:
-    if "problem" in entry:
-        return f"{entry['backup']}  {entry['problem']}"
-    taken = datetime.fromisoformat(entry["snapshot_at"])
-    encrypted = "、暗号化" if entry["encrypted"] else ""
-    proof = "" if entry["mac"] or not with_mac else "、検証コード（MAC）なし"
-    return f"{entry['backup']}  {taken:%Y-%m-%d %H:%M}、{entry['bytes']:,} バイト{encrypted}{proof}"
+def _record_of(backup_id: str, found: StoredBackup | BackupDamagedError) -> dict[str, object]:
+    if isinstance(found, BackupDamagedError):
+        return {"backup": backup_id, "problem": str(found)}
+    return {
+        "backup": backup_id,
+        "snapshot_at": found.snapshot_at.astimezone(JAPAN).isoformat(timespec="minutes"),
+        "bytes": found.total_bytes,
+        "encrypted": found.encrypted,
+        "mac": found.has_mac,
+    }
+
+
+def _line_of(backup_id: str, found: StoredBackup | BackupDamagedError, *, with_mac: bool) -> str:
+    if isinstance(found, BackupDamagedError):
+        return f"{backup_id}  {found}"
+    encrypted = "、暗号化" if found.encrypted else ""
+    proof = "" if found.has_mac or not with_mac else "、検証コード（MAC）なし"
+    taken = found.snapshot_at.astimezone(JAPAN)
+    return f"{backup_id}  {taken:%Y-%m-%d %H:%M}、{found.total_bytes:,} バイト{encrypted}{proof}"
 
 
 def _restore(options: argparse.Namespace) -> None:
