@@ -13,6 +13,8 @@ from tests.airflow_installation import PROJECT
 from tests.conftest import PASSWORDS, Database
 from tests.waiting import LIMIT_SECONDS
 
+PROGRESS = re.compile(r"\d\d:\d\d:\d\d \+\d{4} (ロールと表|ビュー)を配置しています。")
+
 
 def test_every_deployment_command_runs_as_it_is_written(database: Database) -> None:
     page = (PROJECT / "docs" / "install" / "database.md").read_text(encoding="utf-8")
@@ -35,7 +37,9 @@ def test_every_deployment_command_runs_as_it_is_written(database: Database) -> N
             timeout=LIMIT_SECONDS,
             check=False,
         )
-        assert done.returncode == 0, (command, done.stderr)
+        # Only what `upgrade` logs as it begins each phase.
+        others = [line for line in done.stderr.splitlines() if not PROGRESS.fullmatch(line)]
+        assert (done.returncode, others) == (0, []), command
 
 
 def test_the_codes_of_the_findings_are_those_of_the_code() -> None:
