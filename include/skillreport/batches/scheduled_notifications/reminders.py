@@ -55,7 +55,7 @@ def reminders(
     due_at: datetime,
     service: ServiceSettings,
 ) -> Reminders:
-    """One message per event, threshold and route. The threshold is the smallest one that is not below the days left, so the next run
+    """One message per event, threshold and route. The threshold is the smallest that the days left do not exceed, so the next run
     catches up a missed day.
 
     ``days_before`` are the thresholds and ``routes`` the routes, by template key. Employees without an address get no e-mail; a note counts

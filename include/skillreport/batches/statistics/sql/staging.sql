@@ -2,8 +2,8 @@
 -- Acts as batch_platform. The given tenants' statistics of one day. Reads each host table once. day_start and day_end are UTC and
 -- enclose the Japanese day. The counts shared with BATCH-018-01 come from usage_signal, which is filled first.
 --
--- The application keeps no history of levels, goals and certificates. Rows that existed at the day's end count with their present
--- values.
+-- The application has no history of levels, goals and certificates: a row that existed at the end of the day counts with the
+-- values of today.
 WITH employee AS MATERIALIZED (
     -- Without former employees.
     SELECT tenant_id, employee_id, department_code
