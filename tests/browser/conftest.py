@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.settings import SETTINGS_VARIABLE
@@ -24,6 +23,7 @@ from include.skillreport.schema.deploy import BOARD, CLEANUP
 from local_stack.stack import PROJECT, postgres_programs
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
+from tests.browser.chromium import CHROMIUM, chromium
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, forget_runs, running_airflow, unpause_all
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
@@ -32,8 +32,6 @@ from tests.worlds import host_rows
 from tests.worlds.leaving_tenants import backup_login
 from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 PREFIX = "/airflow"
 # The longest a followed run takes, also beside other work.
@@ -117,10 +115,8 @@ def artefacts() -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def browser() -> Iterator[Browser]:
     need(CHROMIUM, "make test-browser: install Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 import httpx
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from local_stack.airflow_processes import supervisor_of
 from local_stack.stack import PROJECT, SAMPLE_USERS, LocalStack
-from tests.browser.conftest import CHROMIUM
+from tests.browser.chromium import CHROMIUM, chromium
 from tests.docs.picture_templates import IMAGES, write_record
 
 _DAY_SECONDS = 86_400
@@ -53,15 +53,13 @@ def main() -> int:
         raise SystemExit("There is no Chromium: install Debian's package chromium.")
     if not page.exists() or time.time() - page.stat().st_mtime > _DAY_SECONDS:
         raise SystemExit("There is no demo of the last 24 hours: run `make down db-reset demo` first.")
-    with _running(stack) as airflow, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with _running(stack) as airflow, chromium() as browser:
         camera = _Camera(browser, airflow)
         pictures = {
             "overview.png": _overview(camera, page.as_uri(), _mapped_task(stack)),
             "board-last-night.png": camera.shot(camera.board()),
             "board-clear.png": camera.shot(_clear_dialog(camera.board())),
         }
-        browser.close()
     for name, picture in pictures.items():
         # With 256 colours a picture is a third of the size, and looks the same.
         image = Image.open(BytesIO(picture)).convert("RGB")
