@@ -15,7 +15,10 @@ DUE = date(2026, 11, 30)
 def open_invoice(
     amount: int, due_on: date | None = DUE, *, tenant: str = "A", currency: str = "JPY"
 ) -> OpenInvoice:
-    return OpenInvoice(tenant, f"code of {tenant}", f"name of {tenant}", currency, due_on, Decimal(amount))
+    yen = Decimal(amount * (150 if currency == "USD" else 1))
+    return OpenInvoice(
+        tenant, f"code of {tenant}", f"name of {tenant}", currency, due_on, Decimal(amount), yen
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,12 +36,12 @@ def open_invoice(
     ],
 )
 def test_an_amount_ages_from_the_day_after_its_due_date(days: int, age: Age) -> None:
-    assert age_of(open_invoice(1), DUE + timedelta(days=days)) is age
+    assert age_of(Decimal(1), DUE, DUE + timedelta(days=days)) is age
 
 
 def test_a_credit_balance_or_missing_due_date_is_never_overdue() -> None:
-    assert age_of(open_invoice(-1), date(2027, 12, 31)) is Age.OWED_BACK
-    assert age_of(open_invoice(1, None), date(2027, 12, 31)) is Age.NOT_DUE
+    assert age_of(Decimal(-1), DUE, date(2027, 12, 31)) is Age.OWED_BACK
+    assert age_of(Decimal(1), None, date(2027, 12, 31)) is Age.NOT_DUE
 
 
 def test_each_tenant_and_currency_has_one_row() -> None:
@@ -53,10 +56,10 @@ def test_each_tenant_and_currency_has_one_row() -> None:
 
     rows = list(ageing(invoices, date(2026, 12, 10)))
 
-    assert [(row.tenant_code, row.currency, row.total) for row in rows] == [
-        ("code of A", "JPY", Decimal(550)),
-        ("code of A", "USD", Decimal(7)),
-        ("code of B", "JPY", Decimal(9)),
+    assert [(row.tenant_code, row.currency, row.total, row.yen) for row in rows] == [
+        ("code of A", "JPY", Decimal(550), Decimal(550)),
+        ("code of A", "USD", Decimal(7), Decimal(1050)),
+        ("code of B", "JPY", Decimal(9), Decimal(9)),
     ]
     assert rows[0].amounts == {
         Age.NOT_DUE: 300,

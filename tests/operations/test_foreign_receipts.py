@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import csv
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import accounting_rows, billing_rows
@@ -116,3 +119,31 @@ def test_the_applications_payment_takes_all_yen(
     operate(database, "credit", "U", reason="解約")
 
     assert left(platform, store) == -round(dollars * Decimal("151.242"))
+
+
+def test_the_ageing_adds_up_to_the_books_in_yen(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "J", months=MONTHS[:2])
+    customer(host, "U", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "151.242")
+    run_billing(database, store=store)
+    run_billing(database, MONTHS[1], run_at=datetime(2026, 12, 1, 2, tzinfo=JAPAN), store=store)
+    credit = {"reason": "障害", "values": {"credit_lines": ["1=33.33"]}}
+    billing_rows.operate(database, "part_credit", "U", run_at=datetime(2026, 11, 20, tzinfo=JAPAN), **credit)
+    pay_dollars(database, Decimal("77.77"), "W-1")
+    in_the_books = 0
+
+    for month in MONTHS[:2]:
+        name, accepted = f"{month:%Y-%m}", Accepted(failed_tenants=True)
+        accounting_rows.hand_over(platform, store, month, date(2026, 12, 5), name, accepted=accepted)
+        in_the_books += sum(int(row["税込金額（円）"]) for row in rows(store, name, is_final=True))
+        table = rows(store, name, "receivables", is_final=True)
+        assert sum(int(row["円換算"]) for row in table) == in_the_books
+        assert {row["テナントコード"] for row in table if row["円換算"] != row["合計"]} == {"U"}
+
+    pay_dollars(database, Decimal("22.22"), "W-2")
+    Billing().write_books(platform, MONTHS[2], run_date=date(2026, 12, 10), execution_id="today", store=store)
+    today = csv.DictReader(store.read("accounting/receivables.csv").decode("utf-8-sig").splitlines())
+    later = sum(int(row["税込金額（円）"]) for row in rows(store, "2026-12"))
+    assert sum(int(row["円換算"]) for row in today) == in_the_books + later

@@ -421,6 +421,7 @@ def aged(store: ObjectStore) -> list[list[str]]:
         "90日を超える超過",
         "過入金・返金待ち",
         "合計",
+        "円換算",
     ]
     return rows
 
@@ -440,8 +441,8 @@ def test_the_table_has_what_is_left_after_credits_and_payments(
     pay(database, "12000", store=store)
 
     assert aged(store) == [
-        ["2026-12-10", "A", "A", "JPY", "0", "0", "0", "0", "0", "-1000", "-1000"],
-        ["2026-12-10", "B", "B", "JPY", "0", "5500", "0", "0", "0", "0", "5500"],
+        ["2026-12-10", "A", "A", "JPY", "0", "0", "0", "0", "0", "-1000", "-1000", "-1000"],
+        ["2026-12-10", "B", "B", "JPY", "0", "5500", "0", "0", "0", "0", "5500", "5500"],
     ]
 
 
@@ -451,10 +452,10 @@ def test_a_run_that_is_cleared_later_writes_the_table_of_that_day(
     run = open_billing(database)
     process(database, run)
     for moment, row in (
-        (None, ["2026-11-01", "A", "A", "JPY", "11000", "0", "0", "0", "0", "0", "11000"]),
+        (None, ["2026-11-01", "A", "A", "JPY", "11000", "0", "0", "0", "0", "0", "11000", "11000"]),
         (
             datetime(2026, 12, 1, 9, tzinfo=JAPAN),
-            ["2026-12-01", "A", "A", "JPY", "0", "11000", "0", "0", "0", "0", "11000"],
+            ["2026-12-01", "A", "A", "JPY", "0", "11000", "0", "0", "0", "0", "11000", "11000"],
         ),
     ):
         close_run(platform, TENANT_BILLING, create_batch(LOCAL), run, store=store, moment=moment)

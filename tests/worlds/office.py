@@ -413,10 +413,10 @@ class Office:
         for key in self.handed_over:
             if month := re.fullmatch(r"accounting/.*/receivables-(.*)\.csv", key):
                 ageing = csv.DictReader(present[key].decode("utf-8-sig").splitlines())
-                aged = sum(int(row["合計"]) for row in ageing if row["通貨"] == "JPY")
+                aged = sum(int(row["円換算"]) for row in ageing)
                 listed = 0
                 for name, content in present.items():
                     if re.match(r"accounting/[0-9-]+/accounting", name) and name.split("/")[1] <= month[1]:
                         rows = csv.DictReader(content.decode("utf-8-sig").splitlines())
-                        listed += sum(int(row["税込金額（円）"]) for row in rows if row["通貨"] == "JPY")
+                        listed += sum(int(row["税込金額（円）"]) for row in rows)
                 assert aged == listed, (key, self.log)

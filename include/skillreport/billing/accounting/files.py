@@ -9,35 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from include.skillreport.billing.accounting.ageing_file import AGEING_NAME, write_month_end
 from include.skillreport.billing.accounting.csv_form import CsvForm, FileTally, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
-from include.skillreport.billing.accounting.entries import BookEntry, Booking, CreditedInvoice, Receipt
 from include.skillreport.billing.accounting.freee import freee
 from include.skillreport.billing.accounting.journal import journal
 from include.skillreport.billing.accounting.moneyforward import moneyforward
-from include.skillreport.billing.documents.invoice import Invoice
-from include.skillreport.billing.inputs import ExchangeRate
-from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.accounting.stored_entries import entries_of_month
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.receivables.adjustment import Adjustment
 from include.skillreport.billing.settings import AccountingSettings
-from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
-
-_SQL = Statements(Path(__file__).parents[1])
-
-_STREAM_ROWS = 500
 
 # The first key of the advisory lock, unique among this product's locks. The second key is the month.
 _FILES_LOCK = 18_02
@@ -105,7 +93,7 @@ def write_files(
     keys = [file_key(form, month, is_final=is_final) for form in forms]
     with ExitStack() as stack:
         streams = [stack.enter_context(store.writer(key)) for key in keys]
-        entries = _entries(platform, month, with_receipts=settings.receipts)
+        entries = entries_of_month(platform, month, with_receipts=settings.receipts)
         tallies = write_forms(list(zip(forms, streams, strict=True)), entries)
         if is_final:
             keys.append(_ageing_key(month))
@@ -154,41 +142,3 @@ def _written(store: ObjectStore, key: str, tally: FileTally) -> WrittenFile:
     with store.reader(key) as file:
         digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
         return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), tally.rows, tally.yen)
-
-
-def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) -> Iterator[BookEntry]:
-    period = Period.month_of(month)
-    with platform.cursor(name="month_entries", row_factory=dict_row) as cursor:
-        cursor.itersize = _STREAM_ROWS
-        _SQL.execute(
-            cursor,
-            "month_entries",
-            first_day=period.start,
-            last_day=period.end,
-            with_receipts=with_receipts,
-        )
-        for row in cursor:
-            yield BookEntry(
-                Booking(row["booking"]),
-                row["status"],
-                row["accrued_on"],
-                row["booked_on"],
-                row["service_day"],
-                stored_document(row),
-                row["partner_code"],
-                row["exchange_rate"] and ExchangeRate.model_validate(row["exchange_rate"]),
-                _credits(row),
-                row["adjustment"] and Adjustment.model_validate(row["adjustment"]),
-                row["payment_id"]
-                and Receipt(row["paid_amount"], row["paid_yen"], row["method"], row["reference"]),
-            )
-
-
-def _credits(row: dict[str, Any]) -> CreditedInvoice | None:
-    """The invoice of a credit note in a foreign currency."""
-    if row["original_content"] is None:
-        return None
-    return CreditedInvoice(
-        Invoice.model_validate(row["original_content"]),
-        tuple(map(Invoice.model_validate, row["earlier_credits"])),
-    )

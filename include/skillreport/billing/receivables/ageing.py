@@ -23,7 +23,7 @@ class Age(StrEnum):
 
 @dataclass(frozen=True)
 class OpenInvoice:
-    """An invoice with an open amount. Without ``due_on``, it is not due."""
+    """An invoice with an open amount, which is ``yen`` in the books. Without ``due_on``, it is not due."""
 
     tenant_id: str
     tenant_code: str
@@ -31,6 +31,7 @@ class OpenInvoice:
     currency: str
     due_on: date | None
     open_amount: Decimal
+    yen: Decimal
 
 
 @dataclass
@@ -41,6 +42,7 @@ class AgedTenant:
     counterparty: str
     currency: str
     amounts: dict[Age, Decimal] = field(default_factory=lambda: dict.fromkeys(Age, Decimal(0)))
+    yen: Decimal = Decimal(0)
 
     @property
     def total(self) -> Decimal:
@@ -48,11 +50,11 @@ class AgedTenant:
         return sum(self.amounts.values(), Decimal(0))
 
 
-def age_of(invoice: OpenInvoice, as_of: date) -> Age:
-    """The age of an open amount. An invoice is not overdue on its due date."""
-    if invoice.open_amount < 0:
+def age_of(open_amount: Decimal, due_on: date | None, as_of: date) -> Age:
+    """The age of an open amount. An invoice is not overdue on its due date, and never without one."""
+    if open_amount < 0:
         return Age.OWED_BACK
-    days = (as_of - invoice.due_on).days if invoice.due_on else 0
+    days = (as_of - due_on).days if due_on else 0
     if days <= 0:
         return Age.NOT_DUE
     if days <= 30:
@@ -71,6 +73,7 @@ def ageing(invoices: Iterable[OpenInvoice], as_of: date) -> Iterator[AgedTenant]
         for invoice in group:
             aged = aged or AgedTenant(invoice.tenant_code, invoice.counterparty, invoice.currency)
             aged.tenant_code, aged.counterparty = invoice.tenant_code, invoice.counterparty
-            aged.amounts[age_of(invoice, as_of)] += invoice.open_amount
+            aged.amounts[age_of(invoice.open_amount, invoice.due_on, as_of)] += invoice.open_amount
+            aged.yen += invoice.yen
         if aged:
             yield aged

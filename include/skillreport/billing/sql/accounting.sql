@@ -19,9 +19,11 @@ WHERE
     AND (%(with_receipts)s OR payment_id IS null)
 ORDER BY month;
 
--- name: month_entries
--- Acts as batch_platform. A month's entries. Ordering by length first sorts numbers above 999 numerically.
+-- name: book_entries
+-- Acts as batch_platform. The entries of some days, of all invoices or of these and their credit notes. Ordering by length first
+-- sorts numbers above 999 numerically.
 SELECT
+    coalesce(invoice.credits_invoice_id, invoice.invoice_id) AS invoice_id,
     entry.booking,
     entry.accrued_on,
     entry.booked_on,
@@ -73,6 +75,10 @@ LEFT JOIN batch.billing_profile AS profile ON invoice.tenant_id = profile.tenant
 WHERE
     entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
     AND (%(with_receipts)s OR entry.payment_id IS null)
+    AND (
+        %(invoice_ids)s::text[] IS null
+        OR coalesce(invoice.credits_invoice_id, invoice.invoice_id) = any(%(invoice_ids)s)
+    )
 ORDER BY
     entry.payment_id IS NOT null ASC, entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC,
     invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC, payment.entered_at ASC;
@@ -201,8 +207,8 @@ ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, docu
 -- name: open_invoices_on
 -- Acts as batch_platform. The open amounts at the end of a day by the entries of the books, with receipts.
 SELECT
-    invoice.tenant_id, invoice.content ->> 'tenant_code' AS tenant_code, invoice.counterparty, invoice.currency, invoice.due_on,
-    booked.open_amount
+    invoice.invoice_id, invoice.tenant_id, invoice.content ->> 'tenant_code' AS tenant_code, invoice.counterparty,
+    invoice.currency, invoice.due_on, booked.open_amount
 FROM (
     SELECT
         coalesce(document.credits_invoice_id, document.invoice_id) AS invoice_id,
@@ -236,6 +242,6 @@ ORDER BY invoice.tenant_id, invoice.currency, invoice.due_on, invoice.number;
 
 -- name: open_invoices
 -- Acts as batch_platform.
-SELECT tenant_id, tenant_code, counterparty, currency, due_on, open_amount
+SELECT invoice_id, tenant_id, tenant_code, counterparty, currency, due_on, open_amount
 FROM batch.receivable
 ORDER BY tenant_id, currency, due_on, number;

@@ -17,7 +17,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, payment_action
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
+from include.skillreport.billing.receivables.ageing import Age, age_of
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import (
@@ -120,7 +120,7 @@ def load_receivables(
 
 
 def _age(row: Mapping[str, Any], as_of: date) -> Age:
-    return age_of(OpenInvoice("", "", "", row["currency"], row["due_on"], row["open_amount"]), as_of)
+    return age_of(row["open_amount"], row["due_on"], as_of)
 
 
 def _filters(
