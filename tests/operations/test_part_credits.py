@@ -15,6 +15,7 @@ from include.skillreport.core.execution.run_log import RunResult
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.accounting_rows import rows
+from tests.worlds.billing_letters import sent
 from tests.worlds.billing_rows import (
     customer,
     everything_written,
@@ -83,6 +84,7 @@ def test_a_part_of_a_line_is_credited_and_the_invoice_stays(
 def test_partial_credits_and_the_rest_credit_all_with_its_tax(
     database: Database, host: psycopg.Connection
 ) -> None:
+    sent(host)
     part_credit(database, "1=1005")
     part_credit(database, "1=1")
     part_credit(database, "2=1x")

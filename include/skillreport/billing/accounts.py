@@ -76,6 +76,7 @@ class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
     ``extra_charges`` also have their authors and approvers. ``payment_terms`` are the customer's; None: the installation's.
+    ``received`` is the month's latest void or fully credited invoice that the customer may have: its letter was not withdrawn in time.
     ``former_runs`` are the runs whose invoices of the month were voided, or credited in full. ``is_first``: no other month was billed
     under a plan. ``order_number`` is the customer's, on the month's last day. ``remarks`` are warnings for operators.
     """
@@ -102,6 +103,7 @@ class BillingAccount:
     unplaced: UnplacedRows
     live: LiveInvoice | None
     taken_back: TakenBackInvoice | None
+    received: DocumentReference | None
     former_runs: Collection[str]
     previous: PreviousTotal | None
     is_first: bool
@@ -118,15 +120,10 @@ class BillingAccount:
 
     @property
     def replaces(self) -> DocumentReference | None:
-        """The month's invoice that a new one replaces: the issued one, or the latest voided or credited one."""
+        """The month's invoice that a new one replaces: the issued one, or ``received``."""
         if self.issued and self.issued.state.number and self.issued.issued_on:
             return DocumentReference(number=self.issued.state.number, issued_on=self.issued.issued_on)
-        known = self.taken_back
-        return (
-            DocumentReference(number=known.number, issued_on=known.issued_on)
-            if known and known.number
-            else None
-        )
+        return self.received
 
 
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
@@ -397,8 +394,9 @@ def _account(
             tuple(row["live_remarks"]),
             row["live_hold_reason"],
         ),
-        taken_back=row["replaced_issued_on"]
-        and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),
+        taken_back=row["taken_back_on"] and TakenBackInvoice(row["taken_back_number"], row["taken_back_on"]),
+        received=row["received_number"]
+        and DocumentReference(number=row["received_number"], issued_on=row["received_issued_on"]),
         former_runs=row["former_runs"],
         previous=None
         if row["previous_total"] is None

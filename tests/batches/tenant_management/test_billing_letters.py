@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import psycopg
@@ -122,6 +123,39 @@ def test_a_reissue_says_which_invoice_it_replaces(database: Database, host: psyc
         "number": old["number"],
         "issued_on": old["issued_on"].isoformat(),
     }
+
+
+@pytest.mark.parametrize("operations", [["reissue"], ["void", "bill_again"]])
+def test_a_second_new_invoice_names_the_last_sent_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore, operations: list[str]
+) -> None:
+    """The second invoice was withdrawn before it was sent. The customer has the first one."""
+    sent(host)
+    for operation in ("reissue", *operations):
+        assert operate(database, operation, reason="訂正", store=store).status == "completed"
+
+    new = invoices(host, "A")[-1]
+    assert new["number"] == "INV-2026-10-003"
+    assert new["content"]["replaces"]["number"] == "INV-2026-10-001"
+    assert new["content"]["replaces"] == new["inputs"]["replaces"]
+    assert "請求書 INV-2026-10-001（2026年11月1日 発行）に代わるものです" in body(host, "INV-2026-10-003")
+    index = csv.DictReader(store.read("invoices/2026-10/index.csv").decode("utf-8-sig").splitlines())
+    assert [row["差し替えた請求書番号"] for row in index] == ["", "INV-2026-10-001", "INV-2026-10-001"]
+
+
+def test_the_void_of_an_unsent_replacement_is_about_the_sent_invoice(
+    database: Database, host: psycopg.Connection
+) -> None:
+    sent(host)
+    operate(database, "reissue", reason="訂正")
+
+    operate(database, "void", reason="請求の誤り")
+
+    assert letters(host) == [
+        (INVOICE, False),
+        ("2026年10月分 ご請求書 INV-2026-10-002", True),
+        (VOID, False),
+    ]
 
 
 def test_a_reissue_over_nothing_is_announced_as_a_void(database: Database, host: psycopg.Connection) -> None:

@@ -18,6 +18,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from tests.conftest import Database
 from tests.worlds import billing_rows
+from tests.worlds.billing_letters import sent
 from tests.worlds.billing_rows import (
     MONTH,
     customer,
@@ -42,12 +43,13 @@ CLOSED = f"請求書 {ISSUED} を取消か全額返還したため、この月�
 def closed_month(
     request: pytest.FixtureRequest, database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    """A's October was voided or credited in full. B's is billed."""
+    """A's October was sent, and voided or credited in full. B's is billed."""
 
     def plant() -> None:
         customer(host, "A")
         customer(host, "B")
         run_billing(database, store=store)
+        sent(host)
         if request.param == "part_credits":
             for amount in (4000, 6000):
                 operate(

@@ -39,7 +39,7 @@ def database(server: Server, templates: dict[HostVariant, str], store: ObjectSto
     with copied_database(server, templates[HostVariant.MULTI_TENANT], "board_billing") as copy:
         with copy.connect() as host:
             _bill(copy, host, store)
-            _change(copy, store)
+            _change(copy, host, store)
             _answer(host)
             _send(host)
         yield copy
@@ -100,7 +100,7 @@ def _bill(database: Database, host: psycopg.Connection, store: ObjectStore) -> N
     host.execute("UPDATE batch.invoice SET input_hash = 'changed' WHERE tenant_id = 'B' AND status = 'draft'")
 
 
-def _change(database: Database, store: ObjectStore) -> None:
+def _change(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
     def payment(amount: str, reference: str) -> dict[str, Any]:
         return {
             "paid_on": "2026-11-01",
@@ -115,6 +115,10 @@ def _change(database: Database, store: ObjectStore) -> None:
     operate(database, "credit", "CREDIT", reason="契約の取消", store=store)
     operate(
         database, "part_credit", "PART", reason="値引き", values={"credit_lines": ["1=1000"]}, store=store
+    )
+    # Its letter has left, so that the new invoice names it.
+    host.execute(
+        """UPDATE "HIS_NotificationLog" SET send_status = 'SENT' WHERE tenant_id = 'AGAIN' AND notification_type = 'EMAIL'"""
     )
     operate(database, "reissue", "AGAIN", reason="住所の訂正", store=store)
     operate(database, "stop_reminders", "STOPPED", reason="係争中")

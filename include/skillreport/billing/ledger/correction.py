@@ -221,8 +221,13 @@ def announce_voids(
     contacts: Mapping[str, BillingContact],
     reason: str,
 ) -> None:
-    """Withdraw waiting e-mails about voided invoices. Queue an e-mail about each void whose invoice the customer may have received."""
-    known = set(invoice_ids) - withdraw_letters(connection, invoice_ids)
+    """Withdraw waiting e-mails about voided invoices. Queue an e-mail about each void whose invoice the customer may have received.
+
+    A withdrawn e-mail was to say that its invoice replaced another one. The customer then gets the e-mail about the void of that one.
+    """
+    unsent = withdraw_letters(connection, invoice_ids)
+    replaced = _SQL.column(connection, "void_replaced", invoice_ids=list(unsent))
+    known = {*invoice_ids, *replaced} - unsent
     documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
     numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
     queue_void_letters(connection, numbered, contacts, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from include.skillreport.billing.approval import (
     waiting_reason,
     yen_reason,
 )
-from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.documents.invoice import DocumentReference, Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
@@ -66,6 +66,13 @@ class InvoiceDraft:
     def problems(self) -> tuple[str, ...]:
         """The obstacles to finalising, except sample terms."""
         return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)
+
+    def replacing(self, reference: DocumentReference | None) -> InvoiceDraft:
+        """The draft of an invoice that replaces another one, or none."""
+        named = {"replaces": reference}
+        return replace(
+            self, inputs=self.inputs.model_copy(update=named), invoice=self.invoice.model_copy(update=named)
+        )
 
 
 def make_draft(

@@ -46,7 +46,7 @@ def document_letter(
 ) -> LetterTexts:
     """The e-mail about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
-    ``is_original_unsent``: the customer received no e-mail about the invoice that the document cancels or replaces. ``open_amount``:
+    ``is_original_unsent``: the customer received no e-mail about the invoice that the credit note cancels. ``open_amount``:
     the open amount of a corrected invoice, in its currency. ``original_due_on``: the due date of a credit note's invoice (Asia/Tokyo).
     Required if something is left of it.
     """
@@ -66,7 +66,7 @@ def document_letter(
         parts.append(texts["left_to_pay"].format(open=open_text, **values))
     if kind == "credit":
         parts.append(_about_original(document, values, original_due_on, is_unsent=is_original_unsent))
-    if document.replaces and not is_original_unsent:
+    if document.replaces:
         parts.append(
             texts["replaces"].format(
                 replaced=document.replaces.number,

@@ -81,40 +81,25 @@ def queue_letters(
     attached.
 
     BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo), or later with its next run. ``is_original_unsent``: the letters are
-    about credit notes whose invoices' letters were withdrawn. A letter about an invoice does not name a void invoice whose letter was
-    withdrawn. ``open_amount``: the letter is about a corrected invoice with this open amount. ``original_due_on``: the letter is about
-    a credit note whose invoice has this due date.
+    about credit notes whose invoices' letters were withdrawn. ``open_amount``: the letter is about a corrected invoice with this open
+    amount. ``original_due_on``: the letter is about a credit note whose invoice has this due date.
     """
     letters = []
-    unsent = _unsent_replaced(connection, documents.values())
     for invoice_id, document in documents.items():
         contact = contacts[document.tenant_id]
         if contact.problem:
             continue
         delivery = contact.pdf_delivery or terms.settings.pdf_delivery
-        is_unsent = is_original_unsent or (
-            document.replaces is not None and document.replaces.number in unsent
-        )
         letter = document_letter(
             document,
             delivery,
             terms.settings.invoice_link,
-            is_original_unsent=is_unsent,
+            is_original_unsent=is_original_unsent,
             open_amount=open_amount,
             original_due_on=original_due_on,
         )
         letters += letter_rows(letter_id(invoice_id, document.revision), document, contact, letter)
     insert_letters(connection, letters, leaves_on)
-
-
-def _unsent_replaced(connection: psycopg.Connection, documents: Iterable[Invoice]) -> set[str]:
-    numbers = [document.replaces.number for document in documents if document.replaces]
-    if not numbers:
-        return set()
-    void = {
-        row["invoice_id"]: row["number"] for row in _SQL.rows(connection, "void_numbers", numbers=numbers)
-    }
-    return {void[invoice_id] for invoice_id in withdraw_letters(connection, void)}
 
 
 def queue_void_letters(

@@ -164,9 +164,15 @@ def settle_tenants(
         if outcome.settlement is Settlement.NOT_BILLABLE and account.live:
             obsolete.append(account.live.invoice_id)
 
-    voided, failures = _void_replaced(connection, drafts, contacts, instructions)
+    voided, unsent, failures = _void_replaced(connection, drafts, contacts, instructions)
     settlements |= failures
-    drafts = [draft for draft in drafts if draft.account.tenant_id not in failures]
+    drafts = [
+        draft.replacing(draft.account.received)
+        if draft.account.live and draft.account.live.invoice_id in unsent
+        else draft
+        for draft in drafts
+        if draft.account.tenant_id not in failures
+    ]
     void_invoices(connection, obsolete, "請求対象の契約がなくなったため", instructions.actor)
 
     settled, invoice_ids = _settle_drafts(connection, period, terms, drafts, contacts, instructions)
@@ -264,8 +270,9 @@ def _void_replaced(
     drafts: Sequence[InvoiceDraft],
     contacts: Mapping[str, BillingContact],
     instructions: Instructions,
-) -> tuple[set[str], dict[str, TenantSettlement]]:
-    """Void the issued invoices that drafts replace. Returns the voided ids, and a failure per tenant whose invoice was not voided.
+) -> tuple[set[str], set[str], dict[str, TenantSettlement]]:
+    """Void the issued invoices that drafts replace. Returns the voided ids, the ids of those that the customer never received, and a
+    failure per tenant whose invoice was not voided.
 
     The e-mail about a new invoice names the replaced one; there is none for a total of 0.
     """
@@ -279,13 +286,13 @@ def _void_replaced(
     invoice_ids = [issued.invoice_id for issued in replaced.values()]
     voided = void_invoices(connection, invoice_ids, instructions.reason, instructions.actor)
     announce_voids(connection, voided.intersection(unreplaced.values()), contacts, instructions.reason)
-    withdraw_letters(connection, voided.difference(unreplaced.values()))
+    unsent = withdraw_letters(connection, voided.difference(unreplaced.values()))
     failures |= {
         tenant_id: _failed(tenant_id, not_voided_error(connection, issued.state.number))
         for tenant_id, issued in replaced.items()
         if issued.invoice_id not in voided
     }
-    return voided, failures
+    return voided, unsent, failures
 
 
 def _already_issued(account: BillingAccount) -> tuple[str, ...]:

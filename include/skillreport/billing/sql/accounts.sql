@@ -49,8 +49,10 @@ SELECT
     live.issued_on AS live_issued_on,
     coalesce(jsonb_array_length(live.inputs -> 'usage_days'), 0) AS live_usage_days,
     coalesce(live.content -> 'remarks', '[]') AS live_remarks,
-    replaced.number AS replaced_number,
-    replaced.issued_on AS replaced_issued_on,
+    taken_back.number AS taken_back_number,
+    taken_back.issued_on AS taken_back_on,
+    received.number AS received_number,
+    received.issued_on AS received_issued_on,
     array(
         SELECT past.execution_id FROM batch.invoice AS past
         WHERE
@@ -178,7 +180,37 @@ LEFT JOIN LATERAL (
         past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.closes_month
     ORDER BY past.finalized_at DESC
     LIMIT 1
-) AS replaced ON true
+) AS taken_back ON true
+-- The latest one that the customer may have: it has no letter, or its letter, a correction's or a copy was not withdrawn in time.
+LEFT JOIN LATERAL (
+    SELECT past.number, past.issued_on
+    FROM batch.invoice AS past
+    WHERE
+        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.closes_month
+        AND past.number IS NOT null
+        AND coalesce((
+            SELECT
+                bool_or(
+                    upper(letter.send_status) NOT IN ('PENDING', 'RETRY') OR EXISTS (
+                        SELECT FROM batch.outbox AS message
+                        WHERE
+                            message.tenant_id = letter.tenant_id AND message.dedupe_key = 'host:' || letter.id
+                            AND (message.attempts > 0 OR message.status NOT IN ('pending', 'retry', 'withdrawn'))
+                    )
+                )
+            FROM (
+                SELECT 'invoice-' || past.invoice_id AS letter_id
+                UNION ALL
+                SELECT format('invoice-%%s-r%%s', revision.invoice_id, revision.revision)
+                FROM batch.invoice_revision AS revision
+                WHERE revision.invoice_id = past.invoice_id
+            ) AS document
+            LEFT JOIN batch.letter_copy AS copy ON document.letter_id = copy.letter_id AND copy.place > 0
+            INNER JOIN batch.tenant_notification AS letter ON letter.id IN (document.letter_id, copy.notification_id)
+        ), true)
+    ORDER BY past.finalized_at DESC
+    LIMIT 1
+) AS received ON true
 -- The latest earlier month that was billed under a plan, less its credit notes, and the number of its billed days.
 LEFT JOIN LATERAL (
     SELECT

@@ -89,10 +89,13 @@ SELECT
 FROM letter
 ON CONFLICT (id) DO NOTHING;
 
--- name: void_numbers
-SELECT invoice_id, number
+-- name: void_replaced
+-- The void invoices that these replaced. Their letters were to say so.
+SELECT replaced.invoice_id
 FROM batch.invoice
-WHERE number = any(%(numbers)s) AND status = 'void';
+INNER JOIN batch.invoice AS replaced
+    ON invoice.tenant_id = replaced.tenant_id AND invoice.content #>> '{replaces,number}' = replaced.number
+WHERE invoice.invoice_id = any(%(invoice_ids)s) AND replaced.status = 'void';
 
 -- name: letter_revisions
 -- The corrected documents of invoices. Each has its own letter.
