@@ -22,7 +22,7 @@ from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from local_stack.demo.command import demo
 from local_stack.own_database import OwnDatabase
-from local_stack.ports import require_free
+from local_stack.ports import require_free, require_openable
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.stack import DEMO_SETTINGS, SAMPLE_USERS, LocalStack
 
@@ -49,6 +49,7 @@ def up(stack: LocalStack) -> int:
         raise BatchError(
             f"`make up` already runs in this checkout (process {other.pid}); `make down` ends it."
         )
+    require_openable(stack.ports.ui)
     end_supervised(stack.directory)  # what a killed `make up` has left
     with _prepared(stack):
         return _run_airflow(stack)

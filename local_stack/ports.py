@@ -15,6 +15,9 @@ PORT_OFFSET = "SKILL_BATCH_PORT_OFFSET"
 
 UI_PORT = 8080
 
+# Browsers open no page on a "bad port" of the Fetch standard. It is the only one that the largest offset can reach from 8080.
+_BLOCKED_BY_BROWSERS = 10_080
+
 # All ports stay below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range). Nothing can listen on the port of
 # a connection for a minute after its end, and a busy machine has many of them.
 FIRST_OUTGOING_PORT = 32_768
@@ -56,6 +59,16 @@ def read_offset(remembered: Path) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_OFFSET):
         raise BatchError(f"{PORT_OFFSET} is {text!r}, but it must be a number from 0 to {LARGEST_OFFSET}.")
     return int(text)
+
+
+def require_openable(ui: int) -> None:
+    """:raises BatchError: browsers refuse to open a page on this port. The message names an offset that works."""
+    if ui == _BLOCKED_BY_BROWSERS:
+        offset = ui - UI_PORT
+        raise BatchError(
+            f"PORT_OFFSET={offset} puts Airflow's UI on port {ui}, which browsers block. "
+            f"Choose another offset: make up PORT_OFFSET={offset + 100} (or {PORT_OFFSET}={offset + 100})."
+        )
 
 
 def require_free(ports: Mapping[str, int]) -> None:

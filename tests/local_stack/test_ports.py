@@ -11,15 +11,18 @@ import psycopg
 import pytest
 
 from include.skillreport.core.errors import BatchError
+from local_stack.__main__ import up
 from local_stack.airflow_settings import load_airflow_settings
 from local_stack.notifications import move_channels
 from local_stack.ports import (
     FIRST_OUTGOING_PORT,
     LARGEST_OFFSET,
     PORT_OFFSET,
+    UI_PORT,
     Ports,
     port_problem,
     require_free,
+    require_openable,
 )
 from local_stack.stack import EXTERNAL_DATABASE, LocalStack
 from tests.conftest import Database
@@ -76,6 +79,41 @@ def test_even_with_the_largest_offset_no_port_is_one_of_outgoing_connections(
     monkeypatch.setenv(PORT_OFFSET, str(LARGEST_OFFSET))
     ports = LocalStack(tmp_path).ports
     assert max(ports.database, ports.http, ports.smtp, ports.imap, ports.ui) < FIRST_OUTGOING_PORT
+
+
+def test_make_up_refuses_a_port_that_browsers_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PORT_OFFSET, "2000")
+    with pytest.raises(BatchError, match=r"port 10080, which browsers block.* make up PORT_OFFSET=2100 "):
+        up(LocalStack(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_offset_reaches_no_other_blocked_port() -> None:
+    """https://fetch.spec.whatwg.org/#port-blocking, from 1024 on."""
+    blocked = {
+        1719,
+        1720,
+        1723,
+        2049,
+        3659,
+        4045,
+        4190,
+        5060,
+        5061,
+        6000,
+        6566,
+        6679,
+        6697,
+        10080,
+        *range(6665, 6670),
+    }
+    refused = set()
+    for offset in range(LARGEST_OFFSET + 1):
+        try:
+            require_openable(UI_PORT + offset)
+        except BatchError:
+            refused.add(UI_PORT + offset)
+    assert refused == blocked.intersection(range(UI_PORT, UI_PORT + LARGEST_OFFSET + 1))
 
 
 def test_a_busy_port_is_named_with_its_use_and_the_setting() -> None:
