@@ -72,7 +72,8 @@ def test_lines_are_picked_from_the_invoice(board: Board) -> None:
     about = {"tenants": "PARTLY", "business_date": str(MONTH)}
     dialog = board.get("/operations/operate_invoices/part_credit", params=about).text
     assert 'name="credit_lines=1"' in dialog
-    assert "税抜の金額か" in dialog
+    assert "返す金額（税抜）か、数量" in dialog
+    assert "段階のある料金では平均の単価" in dialog
     # The help of a field stands under it.
     assert "90 日以内に登録したもの" in dialog
     entered = about | {"reason": "値引き", "credit_lines=1": " １，０００ ", "credit_lines=2": ""}

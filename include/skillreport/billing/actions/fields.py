@@ -107,7 +107,8 @@ CreditedLines = Annotated[
     tuple[Annotated[CreditLine, PlainSerializer(CreditLine.entered)], ...],
     _CreditLines(
         "返還する明細",
-        "1 行に 1 件。請求書の行番号と税抜（税込の料金表なら税込）の金額（例 2=1500）か、数量（例 2=3x）。",
+        "1 行に 1 件。請求書の行番号と税抜（税込の料金表なら税込）の金額（例 2=1500）か、数量（例 2=3x）。"
+        "数量は、行の金額 ÷ 行の数量の単価（段階のある料金では平均の単価）で計算します。",
     ),
 ]
 Confirmed = Annotated[
