@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
 from include.skillreport.billing.accounting import detailed_list, document_index, freee, journal
 from include.skillreport.billing.accounting.ageing_file import AGEING_COLUMNS
 from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
+from include.skillreport.billing.settings import BillingSettings
 from local_stack.stack import PROJECT
 
 
@@ -28,6 +30,13 @@ def test_the_page_names_the_columns(page: str, heading: str, columns: tuple[str,
     cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
     named = {name for cell in cells for name in cell.split("、")}
     assert [column for column in columns if column not in named] == []
+
+
+def test_the_page_says_what_each_source_of_payments_allows() -> None:
+    introduction = (PROJECT / "docs/accounting/payments.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`.*? \|", introduction, re.MULTILINE)
+    sources = get_args(BillingSettings.model_fields["payment_source"].annotation)
+    assert sorted(rows) == sorted({"payment_source", *sources})
 
 
 def test_the_example_of_a_payment_file_has_its_header() -> None:

@@ -112,7 +112,8 @@ def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
     broken = board.get("/transfers").text
     store.delete(f"{bank_inbox.INCOMING}/<b>.csv")
 
-    assert "ここでは取り込みません" in without
+    assert "銀行のファイルは取り込みません" in without
+    assert "operations/operate_invoices/import_payments" in without
     assert button not in without
     assert button in text
     assert "取り込んでいないファイルが 1 件あります。" in text
