@@ -142,7 +142,7 @@ def test_the_list_has_a_row_per_rate_with_net_amounts() -> None:
     assert cells(found, "税区分", "税率", "税抜金額", "消費税額", "税込金額") == [
         ("課税10%", "10", "45455", "4545", "50000"),
         ("軽減8%", "8", "4000", "320", "4320"),
-        ("非課税", "0", "1300", "0", "1300"),
+        ("非課税", "", "1300", "0", "1300"),
     ]
 
 
@@ -151,13 +151,13 @@ def test_the_list_distinguishes_six_tax_categories() -> None:
         samples.line(position, category.label, "1000", category=category)
         for position, category in enumerate(TaxCategory, 1)
     ]
-    assert [row["税区分"] for row in listed(entry(samples.invoice(lines)))] == [
-        "課税10%",
-        "軽減8%",
-        "非課税",
-        "不課税",
-        "免税（輸出）",
-        "対象外",
+    assert [(row["税区分"], row["税率"]) for row in listed(entry(samples.invoice(lines)))] == [
+        ("課税10%", "10"),
+        ("軽減8%", "8"),
+        ("非課税", ""),
+        ("不課税", ""),
+        ("免税（輸出）", ""),
+        ("対象外", ""),
     ]
 
 

@@ -257,6 +257,21 @@ def test_a_file_replaced_during_its_run_changes_nothing(
 
 
 @pytest.mark.usefixtures("tenants")
+def test_an_export_has_the_order_of_the_tenants_codes(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    host.execute("""UPDATE "MST_Tenant" SET tenant_code = 'Z' WHERE tenant_id = 'A'""")
+    for tenant_id, first in (("B", "2026-06-01"), ("B", "2026-01-01"), ("A", "2026-01-01")):
+        insert(host, "commitment", tenant_id=tenant_id, valid_from=first, amount=1000, currency="JPY")
+
+    run(database, "export_files", store=store)
+
+    lines = store.read("contracts/exported/commitment.csv").decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["B", "B", "Z"]
+    assert "2026-01-01" in lines[1]
+
+
+@pytest.mark.usefixtures("tenants")
 def test_stored_rows_that_overlap_are_imported_without_effect(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -124,7 +124,7 @@ def test_the_applications_payment_takes_all_yen(
 def test_the_ageing_adds_up_to_the_books_in_yen(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:
-    customer(host, "J", months=MONTHS[:2])
+    customer(host, "J", months=MONTHS[:2], tenant_code="Z")
     customer(host, "U", "STANDARD", currency_code="USD")
     billing_rows.exchange_rate(host, date(2026, 10, 31), "151.242")
     run_billing(database, store=store)
@@ -140,6 +140,7 @@ def test_the_ageing_adds_up_to_the_books_in_yen(
         in_the_books += sum(int(row["税込金額（円）"]) for row in rows(store, name, is_final=True))
         table = rows(store, name, "receivables", is_final=True)
         assert sum(int(row["円換算"]) for row in table) == in_the_books
+        assert [row["テナントコード"] for row in table if row["通貨"] == "JPY"][-1] == "Z"
         assert {row["テナントコード"] for row in table if row["円換算"] != row["合計"]} == {"U"}
 
     pay_dollars(database, Decimal("22.22"), "W-2")

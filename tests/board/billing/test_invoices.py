@@ -251,7 +251,7 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
     assert "CRN-2026-10-" in board.get(f"/invoices/{ids['CREDIT']}").text
     voided = board.get(f"/invoices/{ids['VOID']}").text
     assert "宛名の誤り" in voided
-    assert "取消した実行" in voided
+    assert "取り消した実行" in voided
     assert "係争中" in board.get(f"/invoices/{ids['STOPPED']}").text
     held = board.get(f"/invoices/{ids['B']}").text
     assert "下書きのため" in held

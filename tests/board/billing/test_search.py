@@ -125,7 +125,7 @@ def test_the_months_head_adds_up_with_the_list(board: Board, host: psycopg.Conne
     ).fetchone() or (0, 0, 0, 0)
     head = board.get(f"/invoices?month={MONTH:%Y-%m}").text.partition('<div class="tiles">')[2]
     head = head[: head.index('<div class="panel">')]
-    assert f"<b>{billed:,f} JPY</b><span>請求（{invoices} 通）" in head
+    assert f"<b>{billed:,f} JPY</b><span>請求（{invoices} 通。返還を引いた額）" in head
     assert f"<b>{paid:,f} JPY</b><span>入金" in head
     assert f"<b>{unpaid:,f} JPY</b><span>未入金" in head
     assert "USD: 請求" in head

@@ -19,7 +19,8 @@ from include.skillreport.billing.receivables.adjustment import AdjustedTax
 from include.skillreport.billing.receivables.booked_yen import net_amount
 
 # 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in yen,
-# for other currencies at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
+# for other currencies at the rate of 換算レート and 換算日. Dates are ISO 8601. 税率 is in
+# percent, and empty for a category without a rate.
 COLUMNS = (
     "請求書番号",
     "種別",
@@ -105,7 +106,7 @@ def _rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
         row = {
             **of_invoice,
             "税区分": _tax_label(total),
-            "税率": f"{total.rate_percent:f}",
+            "税率": f"{total.rate_percent:f}" if total.rate_percent else "",
             **{
                 column: plain_amount(signed(entry, amount), invoice.currency)
                 for column, amount in amounts.items()

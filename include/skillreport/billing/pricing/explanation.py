@@ -10,6 +10,7 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine, 
 from include.skillreport.billing.inputs import BillingInputs, MeteredDay, PricedPart
 from include.skillreport.billing.pricing.calculation import calculate
 from include.skillreport.billing.pricing.charge_models.metered_percentage import MeteredPercentageCharge
+from include.skillreport.billing.pricing.consumption_tax import TaxTotal
 from include.skillreport.billing.pricing.usage import Metric, UsageDay
 from include.skillreport.billing.pricing.wording import Japanese
 
@@ -86,16 +87,20 @@ def explain(invoice: Invoice, inputs: BillingInputs) -> Iterator[str]:
     for total in invoice.tax_totals:
         kind = "内税" if invoice.tax_included else "外税"
         base = 100 + total.rate_percent if invoice.tax_included else Decimal(100)
-        yield (
-            f"消費税（{kind}）{total.rate_percent}%: {total.taxable_amount:,f} × {total.rate_percent}/{base} → {total.tax_amount:,f}"
-        )
+        calculated = f" × {total.rate_percent}/{base} → {total.tax_amount:,f}" if total.rate_percent else ""
+        yield f"消費税（{kind}）{_rate(total)}: {total.taxable_amount:,f}{calculated}"
     if invoice.yen_tax:
         for total in invoice.yen_tax.totals:
             yield (
                 f"円換算（1 {invoice.currency} = {invoice.yen_tax.yen_per_unit} 円、{invoice.yen_tax.rate_date}）"
-                f"{total.rate_percent}%: 対価 {total.taxable_amount:,f} 円、消費税 {total.tax_amount:,f} 円"
+                f"{_rate(total)}: 対価 {total.taxable_amount:,f} 円、消費税 {total.tax_amount:,f} 円"
             )
     yield f"合計 {invoice.total:,f} {invoice.currency}"
+
+
+def _rate(total: TaxTotal) -> str:
+    """10%, or 不課税: a category without a rate has its name only."""
+    return f"{total.rate_percent}%" if total.rate_percent else total.category.label
 
 
 def _daily_rows(part: PartDays) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from io import StringIO
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -208,7 +209,7 @@ def require_known_plan(wanted: Wanted, plans: Collection[str]) -> None:
 
 
 def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
-    """Write a file of each kind's rows, in the import's format. Returns the numbers of rows by kind."""
+    """Write a file of each kind's rows, in the import's format and the order of the tenants' codes. Returns the numbers of rows by kind."""
     codes = codes_of_tenants(platform)
     written = {}
     for name, operation in _LINES.items():
@@ -218,8 +219,8 @@ def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
         text = StringIO(newline="")
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(columns)
-        for row in rows:
-            cells = {_TENANT: codes.get(row[kind.owner], row[kind.owner]), **row}
+        owned = [{_TENANT: codes.get(row[kind.owner], row[kind.owner]), **row} for row in rows]
+        for cells in sorted(owned, key=itemgetter(_TENANT)):
             writer.writerow([_cell(cells[_COLUMNS.get(column, column)]) for column in columns])
         # Excel reads UTF-8 only with a BOM.
         store.write(f"{EXPORTED}/{name}.csv", text.getvalue().encode("utf-8-sig"))
