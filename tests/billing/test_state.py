@@ -165,7 +165,6 @@ _OTHER_QUESTIONS = {
         "is_stopped",
     ): "no letter was sent of which a reminder could remind",
     ("billing/ledger/transfer_payments.py", "open_amount"): "whether it is as when the transfer was matched",
-    ("billing/receivables/ageing.py", "open_amount"): "what is owed to the customer has no age",
     ("plugins/skill_batch/board/pages/invoices.py", "is_stopped"): "whether a button has a use",
     ("plugins/skill_batch/board/pages/invoices.py", "corrected_by"): "whether a button has a use",
 }
