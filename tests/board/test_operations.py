@@ -267,6 +267,8 @@ def test_clearing_takes_exactly_the_failed_instances_that_were_chosen(
     dialog = board.get(path).text
     assert "update_statistics[0]" in dialog
     assert "update_statistics[1]" not in dialog
+    # Airflow names all instances of a mapped task but the first by its id.
+    assert dialog.count('統計の更新 <code class="muted">update_statistics</code>') == 2
     assert board.post(path, {"instance": "update_statistics[1]"}).status_code == 409
     assert board.as_role("user").post(path, {"instance": "update_statistics[0]"}).status_code == 200
     states = {
@@ -409,7 +411,9 @@ def _failed_run(board: Board, metadata_url: str, dag_id: str, mapped: dict[int, 
                 SELECT (
                     jsonb_populate_record(
                         instance,
-                        jsonb_build_object('id', gen_random_uuid(), 'map_index', %(index)s::int, 'state', %(state)s::text)
+                        jsonb_build_object(
+                            'id', gen_random_uuid(), 'map_index', %(index)s::int, 'state', %(state)s::text, 'task_display_name', null
+                        )
                     )
                 ).*
                 FROM task_instance AS instance

@@ -19,12 +19,15 @@ import httpx
 from fastapi import Request
 
 from skill_batch.airflow_private.api_server import TOKEN_COOKIE
+from include.skillreport.core.operation_catalog import RUN_SPECS
 
 AIRFLOW_APP = "airflow_app"
 
 PAGE_ROWS = 100
 _MOST_PAGES = 20
 MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
+
+_MAPPED_TITLES = {spec.mapped_task: spec.mapped_task_name for spec in RUN_SPECS.values()}
 
 # The note that Airflow saves with a run or a cleared task.
 BOARD_NOTE = "バッチ運用ボードから"
@@ -90,7 +93,7 @@ class AirflowApi:
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The run's task instances in these states (default: all); at most 2,000."""
         path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"
-        return self._pages(path, "task_instances", {"state": list(states)})
+        return _with_titles(self._pages(path, "task_instances", {"state": list(states)}))
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
         """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow rejects it."""
@@ -138,8 +141,7 @@ class AirflowApi:
                 **({} if is_only_asked else {"note": BOARD_NOTE}),
             },
         )
-        cleared: list[dict[str, Any]] = answer["task_instances"]
-        return cleared
+        return _with_titles(answer["task_instances"])
 
     def is_paused(self, dag_id: str) -> bool:
         """True if the DAG is paused, so that its runs wait."""
@@ -192,6 +194,19 @@ class AirflowApi:
             cookies=self._cookies,
         ) as client:
             return await client.request(method, path, **arguments)
+
+
+def _with_titles(instances: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The instances with the titles of their tasks. Airflow knows the title of a mapped task's first instance only."""
+    return [
+        {
+            **each,
+            "task_display_name": _MAPPED_TITLES.get(
+                each["task_id"].rpartition(".")[2], each["task_display_name"]
+            ),
+        }
+        for each in instances
+    ]
 
 
 def _message(answer: httpx.Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -96,6 +97,27 @@ def test_expired_messages_are_given_up_and_reported(
     assert host.execute(
         'SELECT send_status, response_code FROM "HIS_NotificationLog" WHERE id = %s', [log_id]
     ).fetchone() == ("FAILED", "expired")
+
+
+def test_a_report_of_many_reasons_says_how_many_messages_are_left_out(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    for number in range(8):
+        waiting(host, "A", "SLACK", recipient_address=f"C{number}")
+    run_notifications(database, services)
+    host.execute(
+        "UPDATE batch.outbox SET error_detail = 'reason ' || message_id, due_at = %s",
+        [datetime(2026, 11, 1, 15, tzinfo=UTC) - timedelta(hours=73)],
+    )
+
+    told = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    reason = told.failed_tenants[0].reason
+    listed = sum(int(count) for count in re.findall(r"slack (\d+) 件: ", reason))
+    (further,) = re.findall(r"、ほか (\d+) 件）", reason)
+    assert "期限切れの通知 8 件" in reason
+    assert (listed, further) == (5, "3")
 
 
 def test_the_figures_of_a_failed_tenant_are_kept_by_channel(

@@ -36,6 +36,9 @@ from include.skillreport.messaging.shared_limits import service_remarks
 
 _SQL = Statements(Path(__file__).parent)
 
+# The reasons that a failure names.
+_REASONS = 5
+
 _FINAL_WORDS = {
     Status.DEAD: "送信できなかった通知",
     Status.AMBIGUOUS: "届いたか分からない通知",
@@ -239,7 +242,10 @@ def _final_failure(
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
-    return "、".join(
+    """The first reasons with their messages, and the number of the other messages."""
+    reasons = [
         f"{row['channel']} {row['messages']} 件: {row['error_detail'] or 'まだ送信していません'}"
-        for row in rows[:5]
-    )
+        for row in rows[:_REASONS]
+    ]
+    further = sum(row["messages"] for row in rows[_REASONS:])
+    return "、".join([*reasons, *([f"ほか {further} 件"] if further else [])])
