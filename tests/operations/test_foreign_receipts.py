@@ -129,7 +129,7 @@ def test_the_ageing_adds_up_to_the_books_in_yen(
     billing_rows.exchange_rate(host, date(2026, 10, 31), "151.242")
     run_billing(database, store=store)
     run_billing(database, MONTHS[1], run_at=datetime(2026, 12, 1, 2, tzinfo=JAPAN), store=store)
-    credit = {"reason": "障害", "values": {"credit_lines": ["1=33.33"]}}
+    credit: dict[str, Any] = {"reason": "障害", "values": {"credit_lines": ["1=33.33"]}}
     billing_rows.operate(database, "part_credit", "U", run_at=datetime(2026, 11, 20, tzinfo=JAPAN), **credit)
     pay_dollars(database, Decimal("77.77"), "W-1")
     in_the_books = 0
