@@ -81,8 +81,8 @@ WHERE
     )
 ORDER BY
     entry.payment_id IS NOT null ASC, entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC,
-    invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC, adjustment.adjustment_id ASC,
-    payment.entered_at ASC, payment.payment_id ASC;
+    invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC,
+    adjustment.adjustment_id ASC, payment.entered_at ASC, payment.payment_id ASC;
 
 -- name: earlier_open_months
 -- Acts as batch_platform. The earlier open months with entries.
