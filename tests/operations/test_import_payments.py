@@ -188,7 +188,7 @@ def test_a_hand_over_names_the_transfers_and_files_that_wait(
     accepted = replace(accepted, waiting_transfers=True)
     hand_over(platform, store, NOVEMBER, DECEMBER, "november", accepted=accepted)
     *_, last = store.read("accounting/2026-11/receivables-2026-11.csv").decode("utf-8-sig").splitlines()
-    assert last == "2026-11-30,,確定待ちの振込,JPY,0,0,0,0,0,-500,-500"
+    assert last == "2026-11-30,,確定待ちの振込,JPY,0,0,0,0,0,-500,-500,-500"
 
 
 def test_a_virtual_account_is_its_tenant_whoever_pays(

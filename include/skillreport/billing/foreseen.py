@@ -6,7 +6,7 @@ It omits what only the run knows, for example whether the same was entered befor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -48,6 +48,7 @@ class PresentInvoice:
     """An invoice that is not void, with its final credit notes and its payments (the columns of ``batch.payment``).
 
     ``of_month``: it belongs to the form's month. ``fee_tolerance``: the setting. ``today``: the day of the run (Asia/Tokyo).
+    ``first_issued_on``: as in ``Payable``.
     """
 
     stored: StoredInvoice
@@ -56,6 +57,7 @@ class PresentInvoice:
     of_month: bool
     fee_tolerance: int
     today: date
+    first_issued_on: date | None
 
     @property
     def payable(self) -> Payable:
@@ -73,6 +75,7 @@ class PresentInvoice:
             document.currency,
             document.issued_on,
             state.open_amount,
+            self.first_issued_on,
         )
 
     def require_day(self, day: date | None) -> None:
@@ -83,13 +86,11 @@ class PresentInvoice:
     def require_acceptable(self, payment: Payment) -> Payable:
         """The invoice as the document that the entered payment names. The payment's day is None if it is not entered yet.
 
-        :raises BillingError: the run would reject the payment. Only the run knows the days of all invoices that this one replaces.
+        :raises BillingError: the run would reject the payment.
         """
         payable = self.payable
         if payment.paid_on is None:
             return require_payable(payment, payable)
-        if self.stored.invoice.replaces:
-            payable = replace(payable, first_issued_on=min(payment.paid_on, payable.issued_on))
         return require_acceptable(payment, payable, self.today)
 
     def claimed(self, after: Decimal) -> Foreseen:

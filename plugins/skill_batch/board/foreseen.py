@@ -216,6 +216,7 @@ def _present_invoice(
         row["of_month"],
         tolerance,
         today,
+        row["first_issued_on"],
     )
 
 

@@ -106,7 +106,7 @@ class OpenTransfer:
 class Unpaid:
     """An invoice in yen with an open amount.
 
-    ``earliest`` is the first possible payment day: its issue date, or the issue date of the first invoice that it replaces.
+    ``earliest`` is the first possible payment day: the issue date of the month's first invoice.
     """
 
     tenant_id: str

@@ -39,8 +39,8 @@ class Payment:
 class Payable:
     """A document that a payment names. ``open_amount`` is left after credit notes and payments, negative if overpaid.
 
-    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none. ``replaced_by`` is
-    the number of the month's valid invoice, if that is another one.
+    ``first_issued_on`` is the issue date of the month's first invoice, which the customer may have paid. ``replaced_by`` is the number
+    of the month's valid invoice, if that is another one.
     """
 
     invoice_id: str

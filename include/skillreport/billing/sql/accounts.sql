@@ -181,14 +181,15 @@ LEFT JOIN LATERAL (
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS taken_back ON true
--- The latest one that the customer may have: it has no letter, or its letter, a correction's or a copy was not withdrawn in time.
+-- The latest one that the customer may have: it is paid, or has no letter, or its letter, a correction's or a copy was not
+-- withdrawn in time.
 LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on
     FROM batch.invoice AS past
     WHERE
         past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.closes_month
         AND past.number IS NOT null
-        AND coalesce((
+        AND (past.paid_total > 0 OR coalesce((
             SELECT
                 bool_or(
                     upper(letter.send_status) NOT IN ('PENDING', 'RETRY') OR EXISTS (
@@ -207,7 +208,7 @@ LEFT JOIN LATERAL (
             ) AS document
             LEFT JOIN batch.letter_copy AS copy ON document.letter_id = copy.letter_id AND copy.place > 0
             INNER JOIN batch.tenant_notification AS letter ON letter.id IN (document.letter_id, copy.notification_id)
-        ), true)
+        ), true))
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS received ON true

@@ -1,22 +1,14 @@
 -- name: find_payable
 -- Invoices and credit notes of any status by number: of the transaction's tenants, or as batch_platform of all. A customer may
--- have paid an invoice that this one replaces. So the earliest payment date is the date of the chain's first invoice.
-WITH RECURSIVE chain (number, tenant_id, issued_on, replaced_number) AS (
-    SELECT number, tenant_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
-    WHERE number = any(%(numbers)s)
-    UNION
-    SELECT chain.number, chain.tenant_id, replaced.issued_on, replaced.content #>> '{replaces,number}'
-    FROM chain
-    INNER JOIN batch.invoice AS replaced
-        ON chain.replaced_number = replaced.number AND chain.tenant_id = replaced.tenant_id
-)
-
+-- have paid an earlier invoice of the month. So the earliest payment date is the date of the month's first one.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.number, invoice.kind, invoice.status, invoice.currency, invoice.issued_on,
     invoice.open_amount,
     (
-        SELECT min(chain.issued_on) FROM chain
-        WHERE chain.number = invoice.number
+        SELECT min(past.issued_on) FROM batch.invoice AS past
+        WHERE
+            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
+            AND past.number IS NOT null
     ) AS first_issued_on,
     (
         SELECT live.number FROM batch.invoice AS live

@@ -109,25 +109,22 @@ WHERE transfer.cancelled_by IS NOT null AND payment.reversed_at IS null
 ORDER BY payment.transfer_id, payment.payment_id;
 
 -- name: load_unpaid
--- The open invoices in yen, with the first possible payment day: the issue date of the first invoice in the chain of replaced
--- ones.
-WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
-    SELECT invoice_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
-    WHERE
-        kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
-        AND open_amount > 0 AND currency = 'JPY'
-    UNION ALL
-    SELECT chain.invoice_id, replaced.issued_on, replaced.content #>> '{replaces,number}'
-    FROM chain
-    INNER JOIN batch.invoice AS replaced ON chain.replaced_number = replaced.number
-)
-
-SELECT invoice.tenant_id, invoice.number, invoice.open_amount, first.issued_on AS earliest, invoice.due_on
-FROM (
-    SELECT chain.invoice_id, min(chain.issued_on) AS issued_on FROM chain
-    GROUP BY chain.invoice_id
-) AS first
-INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
+-- The open invoices in yen, with the first possible payment day: the issue date of the month's first invoice.
+SELECT
+    invoice.tenant_id,
+    invoice.number,
+    invoice.open_amount,
+    (
+        SELECT min(past.issued_on) FROM batch.invoice AS past
+        WHERE
+            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
+            AND past.number IS NOT null
+    ) AS earliest,
+    invoice.due_on
+FROM batch.invoice
+WHERE
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status = 'finalized' AND NOT invoice.credited
+    AND invoice.open_amount > 0 AND invoice.currency = 'JPY';
 
 -- name: load_payers
 -- A payer is no longer sure if a user has since reversed a payment of its transfer, and the tenant has no other payment of it. A

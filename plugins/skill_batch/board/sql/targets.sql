@@ -202,6 +202,12 @@ SELECT
     invoice.is_stopped, invoice.corrected_by, invoice.input_hash, invoice.execution_id, invoice.leaves_on,
     calculation.inputs,
     (
+        SELECT min(past.issued_on) FROM batch.board_invoice AS past
+        WHERE
+            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
+            AND past.number IS NOT null
+    ) AS first_issued_on,
+    (
         SELECT
             coalesce(
                 jsonb_agg(
