@@ -10,11 +10,14 @@ from include.skillreport.billing.actions.action import Desk, TenantAction, failu
 from include.skillreport.billing.actions.adjustments import approve_write_off
 from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Confirmed, Reason
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
     from include.skillreport.billing.ledger.settlement import Instructions
     from include.skillreport.core.execution.batch import Outcome, UnitResult
+
+_HELD = "保留にしました。承認されるまで、取引先に請求しません。"
 
 
 class SettleAction(TenantAction):
@@ -37,7 +40,11 @@ class SettleAction(TenantAction):
             priced = desk.billing.price(desk.connection, desk.run.business_date, instructions)
         else:
             priced = desk.batch.settle(desk.work, instructions)
-        return [outcome_of(each) for each in priced]
+        return [outcome_of(each, held=self.held(each.number)) for each in priced]
+
+    def held(self, _: str | None, /) -> str:
+        """What a hold means, for the result; given is the number of the issued invoice that it keeps. Empty: a hold is a failure."""
+        return ""
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """The settlement's instructions: ``options`` are the action's."""
@@ -172,6 +179,10 @@ class Reissue(SettleAction):
         approved = desk.work.tenant_ids if self.accept_change else ()
         return super().instructions(desk, **options, recalculate=True, reason=self.reason, approved=approved)
 
+    def held(self, number: str | None, /) -> str:
+        """An issued invoice stays; without one, the draft waits."""
+        return f"再発行を保留にしました。{invoice_label(number)}は有効なままです。" if number else _HELD
+
 
 @described("bill_again", "請求のやり直し（新番号）")
 class BillAgain(SettleAction):
@@ -184,6 +195,10 @@ class BillAgain(SettleAction):
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Open the closed months."""
         return super().instructions(desk, **options, bills_again=True, reason=self.reason)
+
+    def held(self, _: str | None, /) -> str:
+        """The draft waits for an approval."""
+        return _HELD
 
 
 def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
