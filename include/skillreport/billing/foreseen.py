@@ -24,8 +24,10 @@ from include.skillreport.billing.receivables.payment import (
 _CLAIMED = "請求額（税込、返還を引いた額）"
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
 
-# The titles of amounts.
-TITLES = (_CLAIMED, _OPEN, _OVERPAID)
+ACCOUNTING_MONTH = "会計月"
+
+# The titles of values that the board translates.
+TITLES = (_CLAIMED, _OPEN, _OVERPAID, ACCOUNTING_MONTH)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Field:
     """
 
     # The input in the board's dialog.
-    input: Literal["text", "date", "lines", "flag", "choice"] = "text"
+    input: Literal["text", "date", "month", "lines", "flag", "choice"] = "text"
     example: Any = ""
 
     def __init__(
@@ -121,7 +121,9 @@ class Day(Field):
 
 
 class Month(Day):
-    """A month, entered as any of its days. The value is its first day."""
+    """A month, entered as any of its days; the board enters the first one. The value is the first day."""
+
+    input = "month"
 
     def read(self, value: Any) -> date:
         return super().read(value).replace(day=1)

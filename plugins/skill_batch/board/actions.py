@@ -5,6 +5,7 @@ An action triggers an existing DAG. The run's own functions check the values bef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from include.skillreport.core.form import (
     Field,
     Flag,
     Lines,
+    Month,
     Operation,
     OperationForm,
     Shows,
@@ -40,6 +42,9 @@ _MOST_LINES = 200
 
 # The field in which an author confirms their own entry.
 CONFIRMED = "confirmed"
+
+# What a browser sends for a month.
+_MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 
 _DRY_RUN = "dry_run"
 _BUSINESS_DATE = "business_date"
@@ -184,7 +189,7 @@ def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[
 def _operation_action(form: OperationForm, operation: type[Operation]) -> Action:
     of_month = form.spec.works_on is WorksOn.PREVIOUS_MONTH and operation.of_month
     fields: dict[str, Field] = {
-        **({_BUSINESS_DATE: Day("対象月（その月のどれか 1 日）", is_target=True)} if of_month else {}),
+        **({_BUSINESS_DATE: Month("対象月", is_target=True)} if of_month else {}),
         **operation.fields(required=True),
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
@@ -218,4 +223,6 @@ def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) ->
             raise ParameterError(f"「{field.title}」は {_MOST_LINES} 件までです。")
         return lines
     text = given[-1].strip() if given else ""
+    if field.input == "month" and _MONTH.fullmatch(plain(text)):
+        return f"{plain(text)}-01"
     return text == "on" if field.input == "flag" else text

@@ -19,6 +19,7 @@ from skill_batch.board.actions import Action
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import Targets
 from include.skillreport.billing.actions.action import TenantAction
+from include.skillreport.billing.actions.hand_over import HandOver
 from include.skillreport.billing.contract_kinds import (
     EXCHANGE_RATE,
     PLAN,
@@ -53,7 +54,8 @@ from include.skillreport.operations.restore_backup.form import Merge
 class ForeseenChange:
     """The changes of one target. ``problem``: why the run would reject it. ``row``: the change of a contract's row, with ``stated``.
 
-    ``decision``: whether it waits for another user; None: it never does, or this is not known yet.
+    ``decision``: whether it waits for another user; None: it never does, or this is not known yet. ``included``: the entries of a closed
+    month by kind, with their number and yen. ``note``: a further sentence.
     """
 
     tenant_code: str
@@ -61,6 +63,13 @@ class ForeseenChange:
     row: Mapping[str, Any] | None = None
     problem: str = ""
     decision: Decision | None = None
+    included: Sequence[tuple[str, int, int]] = ()
+    note: str = ""
+
+    @property
+    def yen(self) -> int:
+        """The sum of the included entries."""
+        return sum(yen for _, _, yen in self.included)
 
     @property
     def is_about_values(self) -> bool:
@@ -92,9 +101,9 @@ def foresee(
 ) -> list[ForeseenChange]:
     """The changes of the targets by a run of ``today`` (Asia/Tokyo) with the dialog's texts.
 
-    Empty: they are unknown, or the user may not see them elsewhere.
+    Empty: they are unknown, or the user may not see them elsewhere. ``foresee_closing`` is about accounting months.
     """
-    if action.operation is None or not foresees(action) or action.problems(texts):
+    if action.operation in (None, HandOver) or not foresees(action) or action.problems(texts):
         return []
     # A document that this version cannot read must not close the dialog.
     with suppress(SettingsError, ValidationError):
@@ -108,11 +117,11 @@ def foresee(
 
 
 def foresees(action: Action) -> bool:
-    """True if a rule foresees the action's changes: the operation has one, or it changes rows of contracts."""
+    """True if a rule foresees the action's changes: the operation has one, it changes rows of contracts, or it closes a month."""
     if action.operation and issubclass(action.operation, TenantAction):
         own = (action.operation.foresee, action.operation.entry)
         return own != (TenantAction.foresee, TenantAction.entry)
-    return action.shows.rows in ("contracts", "rates")
+    return action.operation is HandOver or action.shows.rows in ("contracts", "rates")
 
 
 def compared(

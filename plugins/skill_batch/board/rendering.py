@@ -6,7 +6,7 @@ The texts in templates and modules are Japanese; ``texts/en.yaml`` has their Eng
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -205,6 +205,7 @@ def _environment() -> Environment:
         "listed_states": LISTED_STATES,
         "letter_states": LETTER_STATES,
         "ended_pages": ENDED_PAGES,
+        "file_name": file_name,
         "retry_dag": NOTIFICATION_RETRY.dag_id,
         "nobody_else_looks": nobody_else_looks,
         "version": VERSION,
@@ -267,11 +268,11 @@ def number(value: Decimal | float | None) -> str:
     return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
-def money(value: Decimal | None, currency: str = "JPY") -> str:
+def money(value: Decimal | int | None, currency: str = "JPY") -> str:
     """An amount with its currency, never rounded."""
     if value is None:
         return "—"
-    return f"{value:,f} {currency}"
+    return f"{Decimal(value):,f} {currency}"
 
 
 def name(value: str | None) -> Markup:
@@ -287,6 +288,11 @@ def told(value: str | None) -> Markup:
 def coded(code: str | None) -> Markup:
     """A failure's code. Python class names are dropped, because they mean nothing to operators."""
     return Markup("<code>{}</code>").format(code) if code and not _CLASS.fullmatch(code) else Markup()
+
+
+def file_name(row: Mapping[str, Any]) -> str:
+    """The name of an accounting file, without its folder."""
+    return str(row["key"]).rpartition("/")[2]
 
 
 def operation_title(name: str, dag_id: str) -> str:

@@ -22,6 +22,7 @@ from skill_batch.board.actions import (
     unknown_messages,
 )
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
+from skill_batch.board.closing_month import foresee_closing
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
 from skill_batch.board.foreseen import compared, foresee, foresees
@@ -152,6 +153,7 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
     with database.read() as connection:
         targets = describe_targets(connection, action, _selected(action, values), today)
         changes = foresee(connection, rights, action, values, targets, today)
+    changes += foresee_closing(database, rights, action, values, today)
     fixed = [str(each) for each in form.getlist("fixed")]
     return render(
         request,
@@ -352,6 +354,7 @@ def _dialog(
         invoice = targets.document(connection) if action.lists_lines else None
         changes = foresee(connection, rights, action, values, targets, today)
         comparisons = compared(connection, action, selected, targets)
+    changes += foresee_closing(database, rights, action, values, today)
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
