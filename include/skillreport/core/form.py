@@ -207,6 +207,11 @@ class Shows:
     unless: str = ""
 
 
+NO_MAIL = "取引先にメールは送りません。"
+
+# Why the dialog of a file's import shows no values.
+OF_A_FILE = "変わる値は、ファイルを読むまで決まりません。結果の画面に出ます。"
+
 # For an operation without an existing target: the user types everything into the dialog.
 NOTHING_YET = Shows(tenants=False)
 
@@ -218,7 +223,7 @@ class Operation(BaseModel):
     optional. ``takes_former``: the operation also accepts tenants that have left or were deleted in the application. The board also
     requires the fields in ``needed_on_board``. ``shows`` is what the dialog shows, and has no default. ``of_month``: the operation works on
     the month of the business date; otherwise the board does not ask for a month. ``label`` is the text in the form, ``button`` that on the
-    board.
+    board. ``unchanged`` says why the dialog shows no values before and after, ``mail`` who gets an e-mail.
     """
 
     # Parsing a DAG file needs no validators.
@@ -234,6 +239,8 @@ class Operation(BaseModel):
     takes_former: ClassVar[bool] = False
     needed_on_board: ClassVar[tuple[str, ...]] = ()
     of_month: ClassVar[bool] = True
+    unchanged: ClassVar[str] = ""
+    mail: ClassVar[str] = NO_MAIL
 
     def values(self) -> dict[str, Any]:
         """The values as JSON, readable by ``OperationForm.entered``."""

@@ -23,6 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN, period_of, r
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
 from include.skillreport.core.form import (
+    NO_MAIL,
     Day,
     Field,
     Flag,
@@ -49,6 +50,7 @@ _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DRY_RUN = "dry_run"
 _BUSINESS_DATE = "business_date"
 
+_READS_ONLY = "読み取りだけで、何も変わりません。"
 _DRY_RUN_EFFECT = "計算だけ行います。実行ログ以外には何も書き込まず、何も送信しません。"
 
 
@@ -88,6 +90,18 @@ class Action:
     def is_read_only(self) -> bool:
         """True if the run changes nothing."""
         return self.operation is None or self.operation.is_read_only
+
+    @property
+    def unchanged(self) -> str:
+        """Why the dialog shows no values before and after; empty if it does."""
+        if self.is_read_only:
+            return _READS_ONLY
+        return self.operation.unchanged if self.operation else ""
+
+    @property
+    def mail(self) -> str:
+        """Who gets an e-mail."""
+        return self.operation.mail if self.operation else NO_MAIL
 
     @property
     def is_personal(self) -> bool:

@@ -17,7 +17,7 @@ from include.skillreport.billing.accounting.files import file_key, provisional_k
 from include.skillreport.billing.accounting.months import require_over
 from include.skillreport.billing.actions.hand_over import HandOver
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.foreseen import ACCOUNTING_MONTH, Foreseen
+from include.skillreport.billing.foreseen import ACCOUNTING_MONTH, CLOSED, Foreseen
 from include.skillreport.core.catalog import TENANT_BILLING
 
 _NO_LIST = "未確定のファイルがありません。この月に書類がないか、まだ書いていません。"
@@ -53,7 +53,7 @@ def foresee_closing(
         included, note = _listed(month)
     except (BillingError, ArchivedFileError) as error:
         return [ForeseenChange("", problem=str(error))]
-    value = Foreseen(f"{month:%Y-%m}", ACCOUNTING_MONTH, "未確定", "確定")
+    value = Foreseen(f"{month:%Y-%m}", ACCOUNTING_MONTH, *CLOSED, in_words=True)
     return [ForeseenChange("", [value], decision=Decision(""), included=included, note=note)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,23 @@ def test_the_dialog_of_a_confirmation_has_the_selected_lines(board: Board, trans
     refused = board.post("/operations/import_payments/confirm", {"transfers": "nonsense"})
     assert refused.status_code == 422
     assert "が読めません" in refused.text
+
+
+def test_the_dialog_of_a_confirmation_says_what_is_left_to_pay(
+    board: Board, transfers: dict[str, str]
+) -> None:
+    def said(line: str) -> str:
+        answer = board.post("/operations/import_payments/confirm/changes", {"transfers": line})
+        return " ".join(re.sub("<[^>]+>", "", answer.text).split())
+
+    partly, part = transfers["PARTLY"], transfers["PART"]
+    assert f"PARTLY {partly} 未入金: 10,000 JPY → 0 JPY" in said(f"{RIGHT}={partly}")
+    # 9,900 yen are open: the transfer pays them and 100 more.
+    assert f"PART {part} 未入金（マイナスは過入金）: 9,900 JPY → -100 JPY" in said(f"{RIGHT}={part}")
+    assert "取引先にメールは送りません。" in said(f"{RIGHT}={part}")
+    assert "はありません" in said(f"T261127-000000000009={part}")
+    assert "存在しません" in said(f"{RIGHT}=INV-2026-10-999")
+    assert "すでに入金" not in said(f"{RIGHT}={part}")
 
 
 def test_lists_that_are_cut_say_how_many_there_are(

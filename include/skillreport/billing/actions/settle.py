@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from include.skillreport.billing.actions.action import Desk, TenantAction, failure
 from include.skillreport.billing.actions.adjustments import approve_write_off
 from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Confirmed, Reason
@@ -14,6 +16,7 @@ from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.settlement import Instructions
     from include.skillreport.core.execution.batch import Outcome, UnitResult
 
@@ -68,6 +71,8 @@ class Approve(SettleAction):
 
     shows = Shows("invoices", also="waiting")
     takes_former = True
+    unchanged = "保留中の請求は、上の金額のまま確定します。未計算なら、金額は計算するまで決まりません。"
+    mail = "確定した請求書と返還を、取引先にメールで送ります。"
 
     confirmed: Confirmed = ""
 
@@ -171,8 +176,21 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 class Reissue(SettleAction):
     """入金前の請求書を取り消し、計算し直して新しい番号で発行します。"""
 
+    mail = "新しい請求書を、取引先にメールで送ります。保留になったときは、何も送りません。"
+
     reason: Reason
     accept_change: AcceptChange = False
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import VOIDED, live_invoice, new_invoice
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None:
+            return ()
+        require(Act.REISSUE, live.stored.state)
+        return live.worded(*VOIDED), new_invoice()
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Void the unpaid invoices, and issue new ones."""
@@ -189,8 +207,18 @@ class BillAgain(SettleAction):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
 
     shows = Shows("invoices", also="closed")
+    mail = "新しい請求書を、取引先にメールで送ります。保留になったときは、承認されるまで送りません。"
 
     reason: Reason
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice, new_invoice
+        from include.skillreport.billing.ledger.correction import not_closed_error
+
+        if live := live_invoice(present):
+            raise not_closed_error(live.stored.state.number)
+        return (new_invoice(),)
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Open the closed months."""

@@ -10,6 +10,7 @@ from include.skillreport.billing.actions.fields import IsOther
 from include.skillreport.core.entered import plain
 from include.skillreport.core.form import (
     NOTHING_YET,
+    OF_A_FILE,
     Codes,
     Flag,
     Lines,
@@ -105,6 +106,7 @@ Payers = Annotated[
 class ImportFiles(Operation):
     """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確定待ちになります。"""
 
+    unchanged = OF_A_FILE
     shows = NOTHING_YET
 
     uploaded: Uploaded = ()
@@ -125,6 +127,7 @@ class Confirm(Operation):
 class SamePayment(Operation):
     """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を登録します。"""
 
+    unchanged = "入金も未入金の額も変わりません。振込は確定待ちから外れます。"
     shows = Shows(ids=("same_transfers",), tenants=False)
 
     same_transfers: SameTransfers
@@ -135,6 +138,7 @@ class SamePayment(Operation):
 class SetAside(Operation):
     """取引先の入金ではない振込を、確定待ちから外します。帳簿には何も入りません。"""
 
+    unchanged = "未入金の額は変わりません。振込は確定待ちから外れます。"
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
     transfer_ids: Transfers
@@ -145,6 +149,7 @@ class SetAside(Operation):
 class ReopenTransfer(Operation):
     """対象外にした振込を、確定待ちに戻します。"""
 
+    unchanged = "未入金の額は変わりません。振込は確定待ちに戻ります。"
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
     transfer_ids: Transfers
@@ -154,6 +159,7 @@ class ReopenTransfer(Operation):
 class ForgetPayers(Operation):
     """登録済み名義を削除します。次の振込から確定待ちになります。記録した入金は変わりません。"""
 
+    unchanged = "記録した入金は変わりません。登録済み名義だけが消えます。"
     shows = Shows(ids=("payers",), tenants=False)
 
     payers: Payers

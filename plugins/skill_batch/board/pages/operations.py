@@ -159,6 +159,8 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
         request,
         rights,
         "changes.html",
+        action=action,
+        foresees=foresees(action),
         changes=changes,
         targets=targets,
         problems=action.problems(values),

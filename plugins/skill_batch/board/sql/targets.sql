@@ -202,6 +202,15 @@ SELECT
     invoice.is_stopped, invoice.corrected_by, invoice.input_hash, invoice.execution_id, invoice.leaves_on,
     calculation.inputs,
     (
+        SELECT letter.may_leave FROM batch.board_letter AS letter
+        WHERE letter.letter_id = invoice.letter_id
+        LIMIT 1 -- noqa: AM09
+    ) AS may_leave,
+    exists(
+        SELECT FROM batch.board_reminder_stop AS stop
+        WHERE stop.tenant_id = invoice.tenant_id AND (stop.invoice_id IS null OR stop.invoice_id = invoice.invoice_id)
+    ) AS has_no_reminders,
+    (
         SELECT
             coalesce(
                 jsonb_agg(
@@ -223,6 +232,23 @@ WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
+
+-- name: present_transfers
+-- The columns of a transfer in billing (FoundTransfer). The board does not see the key of the payer, and no decision needs it.
+SELECT
+    transfer_id, booked_on, amount, rest, payer_name, '' AS payer_key, payer_code, is_cancellation,
+    set_aside_at IS NOT null AS is_set_aside, NOT is_open AND rest > 0 AND set_aside_at IS null AS is_cancelled, doubt
+FROM batch.board_transfer
+WHERE transfer_id = any(%(ids)s);
+
+-- name: present_payables
+-- The columns of a document that a payment names (Payable).
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.invoice_id, invoice.tenant_id, invoice.number,
+    invoice.kind, invoice.status, invoice.currency, invoice.issued_on, invoice.open_amount
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE invoice.number = any(%(numbers)s);
 
 -- name: about_entry
 -- The data for an entry's limit (billing/entry_limits.py), as entered_yen, recurring_yen and currency_of of billing, and the
