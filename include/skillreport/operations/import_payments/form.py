@@ -44,10 +44,14 @@ class _ConfirmedTransfers(Lines):
     example = ("T261127-0123456789ab=INV-2026-10-001",)
 
     def read_line(self, line: Any) -> ConfirmedTransfer:
-        transfer_id, _, numbers = plain(super().read_line(line)).partition("=")
+        transfer_id, begun, numbers = plain(super().read_line(line)).partition("=")
         named = [each.strip() for each in numbers.replace("、", ",").split(",") if each.strip()]
         has_fee = named[-1:] == [FEE]
         named = named[:-1] if has_fee else named
+        if begun and transfer_id.strip() and not named and not has_fee:
+            raise ValueError(
+                f"の振込 {transfer_id.strip()[:40]} に、請求書がありません。未入金の請求書を選ぶか、番号を入力してください。"
+            )
         if not transfer_id.strip() or not named or FEE in named or len(set(named)) < len(named):
             raise ValueError(
                 f"の {str(line)[:80]!r} が読めません。「振込ID=請求書番号」で、1 行に 1 件書いてください。複数の請求書は「,」で区切り、"

@@ -26,6 +26,7 @@ from skill_batch.board.closing_month import foresee_closing
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
 from skill_batch.board.foreseen import compared, foresee, foresees
+from skill_batch.board.offered_invoices import offered_invoices
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -280,13 +281,17 @@ def _clearable(api: AirflowApi, dag_id: str, run_id: str, task: str) -> list[dic
 
 
 def _texts(form: FormData, name: str) -> list[str]:
-    """The values of a field. The input ``name=2`` is about line 2 of an invoice: its value becomes ``2=value``."""
-    of_lines = [
-        f"{key.removeprefix(f'{name}=')}={value}"
-        for key, value in form.multi_items()
-        if key.startswith(f"{name}=") and str(value).strip()
+    """The values of a field. The input ``name=2`` is about line 2 of an invoice: its value becomes ``2=value``. Several inputs of this
+    name become ``2=value,value``, and complete the value ``2=``.
+    """
+    parts: dict[str, list[str]] = {}
+    for key, value in form.multi_items():
+        if key.startswith(f"{name}=") and str(value).strip():
+            parts.setdefault(key.removeprefix(f"{name}="), []).append(str(value))
+    given = [str(value) for value in form.getlist(name)]
+    return [each for each in given if each.removesuffix("=") not in parts] + [
+        f"{thing}={','.join(values)}" for thing, values in parts.items()
     ]
-    return [str(value) for value in form.getlist(name)] + of_lines
 
 
 def _action(dag_id: str, name: str) -> Action:
@@ -354,6 +359,7 @@ def _dialog(
         if targets is None:
             targets = describe_targets(connection, action, selected, today)
         invoice = targets.document(connection) if action.lists_lines else None
+        offered = offered_invoices(connection, action, values)
         changes = foresee(connection, rights, action, values, targets, today)
         comparisons = compared(connection, action, selected, targets)
     changes += foresee_closing(database, rights, action, values, today)
@@ -372,10 +378,12 @@ def _dialog(
         values=values,
         targets=targets,
         invoice=invoice,
+        offered=offered,
         changes=changes,
         sent_alone=(),
         files=waiting_files(action),
-        problems=action.problems(values),
+        # Nothing is chosen yet in a list that has just been opened.
+        problems=action.problems(values) if problem or not (offered and not offered.chosen) else {},
         compared=comparisons,
         foresees=foresees(action),
         resumes=resumes,

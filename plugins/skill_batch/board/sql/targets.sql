@@ -241,6 +241,26 @@ SELECT
 FROM batch.board_transfer
 WHERE transfer_id = any(%(ids)s);
 
+-- name: offered_invoices
+-- The unpaid invoices for a transfer, the likeliest first: chosen ones, those of a tenant with this payer, of this amount, with a fee.
+SELECT
+    coalesce(tenant.tenant_code, receivable.tenant_id) AS tenant_code, receivable.counterparty, receivable.invoice_id,
+    receivable.number, receivable.due_on, receivable.open_amount, count(*) OVER () AS hits
+FROM batch.board_receivable AS receivable
+INNER JOIN batch.board_transfer AS transfer ON transfer.transfer_id = %(transfer_id)s
+LEFT JOIN batch.board_tenant AS tenant ON receivable.tenant_id = tenant.tenant_id
+WHERE receivable.currency = 'JPY' AND receivable.open_amount > 0
+ORDER BY
+    coalesce(array_position(%(chosen)s::text[], receivable.number), 1000) ASC,
+    exists(
+        SELECT FROM batch.board_payer AS payer
+        WHERE payer.tenant_id = receivable.tenant_id AND payer.payer_name = transfer.payer_name
+    ) DESC,
+    receivable.open_amount = transfer.rest DESC,
+    receivable.open_amount - transfer.rest BETWEEN 0 AND %(fee_tolerance)s DESC,
+    receivable.due_on ASC, length(receivable.number) ASC, receivable.number ASC
+LIMIT %(most)s;
+
 -- name: present_payables
 -- The columns of a document that a payment names (Payable).
 SELECT
