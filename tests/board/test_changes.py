@@ -247,7 +247,7 @@ def test_an_unreadable_value_is_refused_at_its_field(
 WAITS, AT_ONCE = "CODE-A ! 承認を待ちます:", "CODE-A 承認を待たずに、すぐに反映されます。"
 NO_MAIL = "CODE-A 取引先にメールは送りません。"
 MAIL_LATER = "CODE-A 取引先には、承認された後にメールを送ります。"
-TOLD = "CODE-A 登録から外れる宛先に、次の送信バッチで変更をメールで知らせます。"
+TOLD = "CODE-A 登録から外れる宛先に、次の送信で変更をメールで知らせます。"
 LINE = {"line_date": DAY, "line_text": "作業", "line_price": "100"}
 PROFILE = {"email": "keiri@customer.example"}
 

@@ -26,6 +26,7 @@ from skill_batch.board.ended import PAGES as ENDED_PAGES
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import LETTER_STATES
+from skill_batch.board.runs import sending_at
 from skill_batch.notifiers.run_links import BOARD_PREFIX, NIGHT, help_url
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author
@@ -213,6 +214,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "moment": moment,
         "minutes_ago": minutes_ago,
+        "sending": sending,
         "day": day,
         "duration": duration,
         "number": number,
@@ -237,6 +239,11 @@ def moment(value: datetime | None) -> str:
     local = value.astimezone(JAPAN)
     this_year = datetime.now(JAPAN).year
     return f"{local:%m-%d %H:%M}" if local.year == this_year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def sending(day: date) -> str:
+    """When the letter of a day is sent, as ``moment``."""
+    return moment(sending_at(day, datetime.now(JAPAN)))
 
 
 def minutes_ago(value: datetime) -> int:
