@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
 ) -> None:
     store = object_store()
     store.write(f"{bank_inbox.INCOMING}/<b>.csv", b"")
+    store.write(f"{bank_inbox.INCOMING}/folder/a.csv", b"")
     button = "operations/import_payments/import"
     without = board.get("/transfers").text
     change_billing(monkeypatch, tmp_path, payment_source="operations")
@@ -112,11 +114,14 @@ def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
     monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
     broken = board.get("/transfers").text
     store.delete(f"{bank_inbox.INCOMING}/<b>.csv")
+    shutil.rmtree(store.location(f"{bank_inbox.INCOMING}/folder").removeprefix("file://"))
 
     assert "ここでは取り込みません" in without
     assert button not in without
     assert button in text
-    assert "取り込んでいないファイルが 1 件あります。" in text
+    assert "まだ取り込んでいないファイルが 1 件あります。" in text
+    # Only what no import can read needs somebody.
+    assert re.findall(r'<p class="warn-text">! <bdi>([^<]+)', text) == ["folder"]
     assert "&lt;b&gt;.csv" in text
     assert "skill_batch_storage_url" in broken
 
