@@ -127,6 +127,8 @@ def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: 
             expect(dialog.get_by_text("→")).to_contain_text("0 JPY")
             site.picture(page, f"confirm-transfer-{tenant_id}", full=False)
             _run(page)
+            # The page has been loaded again.
+            expect(row).to_have_count(0)
         expect(page.get_by_text("確定待ちの振込はありません。")).to_be_visible()
         expect(page.get_by_text("ﾔﾏﾀﾞ ﾀﾛｳ")).to_be_visible()
         site.picture(page, "transfers-confirmed")
