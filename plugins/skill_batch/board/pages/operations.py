@@ -24,7 +24,7 @@ from skill_batch.board.actions import (
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.closing_month import foresee_closing
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.entries import keep_entered, present_values
+from skill_batch.board.entries import keep_entered, present_values, valid_today
 from skill_batch.board.foreseen import compared, foresee, foresees
 from skill_batch.board.offered_invoices import offered_invoices
 from skill_batch.board.pages.run import load_executions, load_run
@@ -379,6 +379,7 @@ def _dialog(
         targets=targets,
         invoice=invoice,
         offered=offered,
+        valid_today=valid_today(action, invoice),
         changes=changes,
         sent_alone=(),
         files=waiting_files(action),
