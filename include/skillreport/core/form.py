@@ -33,7 +33,7 @@ class Field:
     ``problem`` returns what is wrong with a parsed value, or an empty text. The text continues a sentence that begins with the field's
     name. ``choices`` are the values of a ``Choice`` and their labels. ``is_personal``: a run's conf must not hold the value, because every
     viewer of Airflow can read it. ``is_target``: the value selects the operation's target, so a dialog does not let the user change a value
-    set by its button.
+    set by its button. ``hint`` is the description in a dialog, which marks a required field and need not say what is usual.
     """
 
     # The input in the board's dialog.
@@ -52,6 +52,7 @@ class Field:
         is_target: bool = False,
     ) -> None:
         self.title, self.description, self.choices = title, description, choices
+        self.hint = description.removeprefix("必須です。")
         self.is_personal, self.is_target = is_personal, is_target
         self.problem = problem
         self.example = example or self.example
@@ -132,14 +133,17 @@ class Month(Day):
 class ReasonField(Field):
     """The user's reason for the operation. ``kept`` says where the text can be read."""
 
+    _KEPT = "実行の記録に残り、ボードに出ます。"
+
     def __init__(
         self,
-        kept: str = "実行の記録に残り、ボードに出ます。",
+        kept: str = _KEPT,
         *,
         example: str,
         problem: Callable[[str], str] = lambda _: "",
     ) -> None:
         super().__init__("理由", f"必須です。{kept}", example=example, problem=problem)
+        self.hint = "" if kept == self._KEPT else kept
 
 
 class Lines(Field):
