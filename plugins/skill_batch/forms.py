@@ -13,6 +13,8 @@ _TEXT = {"type": ["null", "string"]}  # The form sends null for an empty field.
 _SCHEMAS: dict[str, dict[str, Any]] = {
     "text": _TEXT,
     "date": {**_TEXT, "format": "date"},
+    # Airflow's form has no input for a month.
+    "month": {**_TEXT, "format": "date"},
     "choice": _TEXT,
     "lines": {"type": ["null", "array"], "items": {"type": "string"}},
     "flag": {"type": "boolean"},

@@ -75,7 +75,7 @@ def test_a_whole_invoice_passes(invoice: Invoice) -> None:
         (WHOLE.model_copy(update={"tax": WHOLE.tax + 1}), "税率ごとの消費税額"),
         (
             WHOLE.model_copy(update={"recipient": WHOLE.recipient.model_copy(update={"name": ""})}),
-            "交付を受ける者の名称（請求先の登録か MST_Tenant）",
+            "交付を受ける者の名称（請求先の登録かアプリのテナント名）",
         ),
     ],
 )

@@ -156,6 +156,8 @@ def test_only_what_is_recorded_is_taken_back(state: InvoiceState, kind: Adjustme
 # Where a module reads what an invoice is for another question, by module and name.
 _OTHER_QUESTIONS = {
     ("billing/accounting/document_index.py", "credited"): "the word for its state in the index",
+    ("billing/foreseen.py", "is_stopped"): "the word for the sending of its letter",
+    ("billing/foreseen.py", "corrected_by"): "the word for the sending of its letter",
     ("billing/ledger/contract_effects.py", "credited_total"): "the words about what was credited",
     ("billing/ledger/payments.py", "paid_total"): "whether the money of a payment was refunded",
     ("billing/ledger/recoveries.py", "fee_total"): "whether the fee was taken back before its payment",

@@ -79,9 +79,10 @@ def october(database: Database, host: psycopg.Connection) -> dict[str, str]:
 def test_every_operation_that_a_rule_can_foresee_says_it() -> None:
     actions = [find_action(dag_id, each.name) for dag_id, form in FORMS.items() for each in form.operations]
     assert {action.name for action in actions if action and foresees(action)} == {
-        "add_payer", "correct", "credit", "end", "extra_line", "fee_difference", "move_payment", "part_credit", "record_payment",
-        "record_refund", "reverse_payment", "set_commitment", "set_discount", "set_order_number", "set_plan",
-        "set_profile", "set_rate", "take_back_adjustment", "void", "write_off",
+        "add_payer", "allow_reminders", "bill_again", "confirm", "correct", "credit", "end", "extra_line", "fee_difference",
+        "hand_over", "move_payment", "part_credit", "record_payment", "record_refund", "reissue", "reverse_payment", "send_letter",
+        "set_commitment", "set_discount", "set_order_number", "set_plan", "set_profile", "set_rate", "stop_letter", "stop_reminders",
+        "take_back_adjustment", "void", "write_off",
     }  # fmt: skip
 
 
@@ -95,7 +96,9 @@ def test_every_operation_that_a_rule_can_foresee_says_it() -> None:
             [f"{CLAIMED}: 11,000 JPY → 5,500 JPY", "未入金: 11,000 JPY → 5,500 JPY"],
         ),
         ("record_payment", {"paid_amount": "1,00"}, []),
-        ("stop_reminders", {}, []),
+        ("stop_letter", {}, ["送付: 2026-11-01 → 停止中"]),
+        ("send_letter", {}, ["送付: 2026-11-01 → 次の送信（毎日 9:00）"]),
+        ("stop_reminders", {}, ["督促: 送ります → 停止中"]),
     ],
 )
 def test_the_dialog_says_the_amounts_before_and_after(
@@ -104,10 +107,41 @@ def test_the_dialog_says_the_amounts_before_and_after(
     whole = [f"CODE-A INV-2026-10-001 {each}" for each in said]
     opened = board.get(f"/operations/operate_invoices/{name}", params=october).text
     assert _said(opened) == ([] if fields else whole)
-    assert ("/changes" in opened) == (name != "stop_reminders")
+    assert "/changes" in opened
     assert _typed(board, name, **october, **fields) == whole
     again = board.post(f"/operations/operate_invoices/{name}", {**october, **fields, "reason": ""})
     assert (again.status_code, _said(again.text)) == (422, whole)
+
+
+def test_every_dialog_says_what_changes_or_why_not_and_who_gets_mail(board: Board) -> None:
+    for dag_id, form in FORMS.items():
+        for operation in form.operations:
+            action = find_action(dag_id, operation.name)
+            assert action is not None
+            assert foresees(action) != bool(action.unchanged), action.name
+            dialog = board.get(f"/operations/{dag_id}/{action.name}").text
+            assert (action.unchanged or "欄に入力すると、変わる値がここに出ます。") in dialog, action.name
+            assert action.mail in dialog, action.name
+
+
+def test_the_dialog_of_a_reissue_names_both_invoices(
+    board: Board, database: Database, october: dict[str, str]
+) -> None:
+    new = "CODE-A 新しい請求書: — → 実行のときに計算します"
+    assert _typed(board, "reissue", **october) == ["CODE-A INV-2026-10-001 状態: 確定 → 取消済み", new]
+    (refused,) = _typed(board, "bill_again", **october)
+    assert "請求をやり直しません" in refused
+    every = {"tenants": "CODE-A", "every_month": "on"}
+    assert _typed(board, "stop_reminders", **every) == ["CODE-A 督促（すべての請求書）: — → 停止中"]
+    operate(database, "stop_letter", "CODE-A", reason="宛名の誤り")
+    operate(database, "stop_reminders", "CODE-A", reason="係争中")
+    for name, said in (
+        ("send_letter", "送付: 停止中 → 次の送信（毎日 9:00）"),
+        ("allow_reminders", "督促: 停止中 → 送ります"),
+    ):
+        assert _typed(board, name, **october) == [f"CODE-A INV-2026-10-001 {said}"]
+    operate(database, "void", "CODE-A", reason="宛名の誤り")
+    assert _typed(board, "bill_again", **october) == [new]
 
 
 def test_the_dialogs_say_what_the_runs_do(board: Board, database: Database, host: psycopg.Connection) -> None:
@@ -213,7 +247,7 @@ def test_an_unreadable_value_is_refused_at_its_field(
 WAITS, AT_ONCE = "CODE-A ! 承認を待ちます:", "CODE-A 承認を待たずに、すぐに反映されます。"
 NO_MAIL = "CODE-A 取引先にメールは送りません。"
 MAIL_LATER = "CODE-A 取引先には、承認された後にメールを送ります。"
-TOLD = "CODE-A 登録から外れる宛先に、次の送信バッチで変更をメールで知らせます。"
+TOLD = "CODE-A 登録から外れる宛先に、次の送信で変更をメールで知らせます。"
 LINE = {"line_date": DAY, "line_text": "作業", "line_price": "100"}
 PROFILE = {"email": "keiri@customer.example"}
 

@@ -106,6 +106,30 @@ def test_the_dialog_ends_with_what_was_done_or_why_nothing_was(
         assert any(link.startswith(page) for link in links), said
 
 
+@pytest.mark.parametrize(
+    ("first", "again", "said", "state"),
+    [
+        ("void", "bill_again", "保留にしました。承認されるまで、取引先に請求しません。", "draft"),
+        ("", "reissue", "再発行を保留にしました。請求書 INV-2026-10-001 は有効なままです。", "finalized"),
+    ],
+)
+def test_a_held_invoice_is_no_failure_and_has_a_link(
+    board: Board, database: Database, host: psycopg.Connection, first: str, again: str, said: str, state: str
+) -> None:
+    customer(host, "A", tenant_code="CODE-A")
+    run_billing(database)
+    if first:
+        operate(database, first, reason="宛先の誤り")
+    host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1, revision = 2")
+    host.execute("UPDATE batch.execution_log SET run_id = execution_id")
+    operate(database, again, reason="契約が続いていた")
+    text, links = _told(board, host)
+    assert said in text
+    assert "失敗" not in text
+    ((invoice_id,),) = host.execute("SELECT invoice_id FROM batch.invoice WHERE status = %s", [state])
+    assert f"invoices/{invoice_id}" in links
+
+
 NONE_SHOWN = {"shown": ["テナント A: なし"], "tenants": ["A"], "reason": "確認のため"}
 
 

@@ -286,7 +286,7 @@ def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psyc
     assert "アプリで削除されたテナントです" in board.get("/tenants/A").text
     everything_of(host, "gone", "vanished-mark")
     page = board.get("/tenants/gone").text
-    assert "MST_Tenant にはもうないテナントです" in page
+    assert "アプリにはもうないテナントです" in page
     assert "vanished-mark" in page
     assert "ドライラン" not in page
     assert 'href="/skill-batch-board/tenants/gone"' in board.get("/tenants", params={"q": "gone"}).text

@@ -20,7 +20,7 @@ from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from include.skillreport.billing.contract_kinds import KINDS
-from include.skillreport.billing.foreseen import TITLES
+from include.skillreport.billing.foreseen import TITLES, WORDS
 from include.skillreport.billing.second_person import CONFIRMATION, WAITING_KINDS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import RUN_SPECS
@@ -80,7 +80,7 @@ def _texts_of_pages() -> set[str]:
 def _texts_of_actions() -> set[str]:
     found: set[str] = (
         {text for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS) for text in texts.values()}
-        | {CONFIRMATION, *TITLES}
+        | {CONFIRMATION, *TITLES, *WORDS}
         | {kind.label for kind in WAITING_KINDS.values()}
     )
     for dag_id, form in FORMS.items():
@@ -91,6 +91,8 @@ def _texts_of_actions() -> set[str]:
                 action.title,
                 operation.button,
                 action.effect,
+                action.unchanged or action.title,
+                action.mail,
                 *(field.title for field in action.fields.values()),
             }
     dry_run = actions.find_action("batch_003_statistics", "dry_run")

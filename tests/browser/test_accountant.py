@@ -117,21 +117,18 @@ def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: 
         # Each payer is new, so a person names the invoices. The candidates are those of this amount.
         with database.connect() as host:
             numbers = {row["tenant_id"]: row["number"] for row in invoices(host)}
-        lines = []
-        for row in page.locator("#selection tbody tr").all():
-            text = row.inner_text()
-            tenant_id = next(each for each, name in payers.items() if name in text)
-            transfer_id = str(row.get_by_role("button", name="対象外").get_attribute("hx-get")).partition(
-                "="
-            )[2]
-            fee = ",手数料" if tenant_id == "C" else ""
-            lines.append(f"{transfer_id}={numbers[tenant_id]}{fee}")
-        assert len(lines) == 4
-        page.get_by_role("button", name="請求書を指定").first.click()
-        dialog = page.get_by_role("dialog")
-        dialog.locator("textarea").fill("\n".join(lines))
-        site.picture(page, "confirm-transfers", full=False)
-        _run(page)
+        for tenant_id, name in payers.items():
+            row = page.locator("#selection tbody tr").filter(has_text=name)
+            row.get_by_role("button", name="請求書を指定").click()
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_role("checkbox", name=numbers[tenant_id], exact=True).check()
+            if tenant_id == "C":
+                dialog.get_by_label("振込手数料が引かれている").check()
+            expect(dialog.get_by_text("→")).to_contain_text("0 JPY")
+            site.picture(page, f"confirm-transfer-{tenant_id}", full=False)
+            _run(page)
+            # The page has been loaded again.
+            expect(row).to_have_count(0)
         expect(page.get_by_text("確定待ちの振込はありません。")).to_be_visible()
         expect(page.get_by_text("ﾔﾏﾀﾞ ﾀﾛｳ")).to_be_visible()
         site.picture(page, "transfers-confirmed")

@@ -105,7 +105,7 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         (OPERATE_INVOICES, "NO_EXCHANGE_RATE", "cause"),
         (OPERATE_INVOICES, "NO_SUCH_PAYMENT", "refused"),
         (OPERATE_INVOICES, "AMOUNT_NEEDED", "refused"),
-        # A reissue that would be held has changed nothing, and needs another value.
+        # An approval of a draft that has changed since it was held.
         (OPERATE_INVOICES, "APPROVAL_NEEDED", "refused"),
         (TENANT_BILLING, "APPROVAL_NEEDED", "held"),
         (APPROVE_INVOICES, "MONTH_CLOSED", "refused"),

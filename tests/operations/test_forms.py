@@ -22,6 +22,7 @@ INVOICES = FORMS["operate_invoices"]
 EMPTY: dict[str, list[Any]] = {
     "choice": [None, "", " 　"],
     "date": [None, "", " 　"],
+    "month": [None, "", " 　"],
     "flag": [None, False],
     "lines": [None, [], ["", " 　"]],
     "text": [None, "", " 　"],

@@ -156,7 +156,8 @@ def test_a_reissue_with_rows_that_name_no_person_needs_the_operators_consent(
         assert [status for status, _ in states(host)] == ["void", "finalized"]
     else:
         assert [status for status, _ in states(host)] == ["finalized"]
-        assert "「取消して再発行」と「大きな変動を認める」で" in reasons(result)["A"]
+        (note,) = outcomes(host, result)["A"]["notes"]
+        assert "「取消して再発行」と「大きな変動を認める」で" in note
 
 
 @pytest.mark.usefixtures("jump")
@@ -313,8 +314,12 @@ def test_a_reissue_that_would_be_held_keeps_the_issued_invoice(
 
     held = operate(database, "reissue", reason="使用量の訂正", store=store)
 
-    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
-    assert reasons(held)["A"].endswith(
+    outcome = outcomes(host, held)["A"]
+    assert (held.status, outcome["status"]) == ("completed", "success")
+    assert outcome["details"]["invoice_number"] == "INV-2026-10-001"
+    (note,) = outcome["notes"]
+    assert note.startswith("再発行を保留にしました。請求書 INV-2026-10-001 は有効なままです。")
+    assert note.endswith(
         "テナントコード 'A'、操作「取消して再発行」と「大きな変動を認める」で実行してください。"
     )
     assert everything_written(host) == rows

@@ -206,9 +206,7 @@ def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
     if account.contract_start and account.contract_start > period.end:
         return because(f"契約は {account.contract_start} から")
     if account.contract_end and account.contract_end < period.start:
-        advice = (
-            "。稼働中です。契約を更新したなら MST_Tenant の契約終了日を直してください" if is_active else ""
-        )
+        advice = "。稼働中です。契約を更新したなら、アプリの契約終了日を直してください" if is_active else ""
         return because(f"契約は {account.contract_end} まで", advice)
     plans = plan_parts(
         period, account.plan_changes, contract_start=account.contract_start, contract_end=account.contract_end
@@ -280,14 +278,14 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
     if not account.plan_changes:
         raise BillingError(
             "NO_PLAN",
-            "プランが設定されていません。MST_Tenant.subscription_plan か DAG operate_contracts の「プランの登録・訂正」で登録してください",
+            "プランが設定されていません。アプリのテナントのプランか DAG operate_contracts の「プランの登録・訂正」で登録してください",
         )
     ended = account.contract_end is not None or account.plan_changes[-1].plan is None
     if account.tenant_status not in ACTIVE_STATUSES and not ended:
         raise BillingError(
             "CONTRACT_END_UNKNOWN",
             f"状態が {account.tenant_status} ですが、契約終了日もプランの終了も分かりません。"
-            "MST_Tenant.contract_end_date か DAG operate_contracts の「プランの登録・訂正」（プランは空欄）で登録してください",
+            "アプリの契約終了日か DAG operate_contracts の「プランの登録・訂正」（プランは空欄）で登録してください",
         )
     _require_known_beginning(account, period)
     return plan_parts(
@@ -301,7 +299,7 @@ def _require_dated_start(account: BillingAccount) -> None:
         raise BillingError(
             "CONTRACT_START_UNKNOWN",
             "契約開始日が日付ではありません（infinity、西暦 1 年以前、9999 年以後のどれか）。"
-            "MST_Tenant.contract_start_date（空のときは created_at）を直してください",
+            "アプリの契約開始日（空のときは登録日）を直してください",
         )
 
 
@@ -317,7 +315,7 @@ def _require_contract_for_use(account: BillingAccount, contract: Period | None) 
         raise BillingError(
             "USED_OUTSIDE_CONTRACT",
             f"稼働中で、契約期間の外の {len(outside)} 日（{outside[0]} から）に利用があります。"
-            "MST_Tenant の契約開始日・終了日を直してください",
+            "アプリの契約開始日・終了日を直してください",
         )
 
 

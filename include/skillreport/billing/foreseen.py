@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.letters import has_left, require_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
 from include.skillreport.billing.receivables.adjustment import recovered_amount, require_day
 from include.skillreport.billing.receivables.payment import (
@@ -24,15 +25,38 @@ from include.skillreport.billing.receivables.payment import (
 _CLAIMED = "請求額（税込、返還を引いた額）"
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
 
-# The titles of amounts.
-TITLES = (_CLAIMED, _OPEN, _OVERPAID)
+ACCOUNTING_MONTH = "会計月"
+
+LETTER, REMINDERS, ALL_REMINDERS = "送付", "督促", "督促（すべての請求書）"
+_NEW_INVOICE = "新しい請求書"
+
+# The title, and the words for the value before and after.
+VOIDED = ("状態", "確定", "取消済み")
+STOPPED, _CORRECTED, NEXT_SENDING = "停止中", "訂正の承認待ち", "次の送信（毎日 9:00）"
+REMINDED = "送ります"
+CLOSED = ("未確定", "確定")
+_CALCULATED = "実行のときに計算します"
+
+# The titles and the words of values, which the board translates.
+TITLES = (
+    _CLAIMED,
+    _OPEN,
+    _OVERPAID,
+    ACCOUNTING_MONTH,
+    LETTER,
+    REMINDERS,
+    ALL_REMINDERS,
+    _NEW_INVOICE,
+    VOIDED[0],
+)
+WORDS = (*VOIDED[1:], STOPPED, _CORRECTED, NEXT_SENDING, REMINDED, *CLOSED, _CALCULATED)
 
 
 @dataclass(frozen=True)
 class Foreseen:
     """A value of the document ``number`` before and after. ``title`` names it in Japanese. ``line`` is its invoice line, if any.
 
-    With a ``currency``, the values are amounts, otherwise texts or days. None: there is no value.
+    With a ``currency``, the values are amounts, otherwise texts or days. None: there is no value. ``in_words``: texts are of ``WORDS``.
     """
 
     number: str | None
@@ -41,6 +65,7 @@ class Foreseen:
     after: Any
     currency: str = ""
     line: int | None = None
+    in_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,7 @@ class PresentInvoice:
     """An invoice that is not void, with its final credit notes and its payments (the columns of ``batch.payment``).
 
     ``of_month``: it belongs to the form's month. ``fee_tolerance``: the setting. ``today``: the day of the run (Asia/Tokyo).
+    ``may_leave``: its e-mail is not sent yet; None: it has none. ``has_no_reminders``: they are stopped.
     ``first_issued_on``: as in ``Payable``.
     """
 
@@ -58,6 +84,8 @@ class PresentInvoice:
     fee_tolerance: int
     today: date
     first_issued_on: date | None
+    may_leave: bool | None = None
+    has_no_reminders: bool = False
 
     @property
     def payable(self) -> Payable:
@@ -93,6 +121,25 @@ class PresentInvoice:
             return require_payable(payment, payable)
         return require_acceptable(payment, payable, self.today)
 
+    def worded(self, title: str, before: Any, after: str) -> Foreseen:
+        """A value in words, or a day before."""
+        return Foreseen(self.stored.state.number, title, before, after, in_words=True)
+
+    def letter(self, after: str) -> Foreseen:
+        """The sending of its e-mail before and after a decision. :raises BillingError: it has none, or it has left."""
+        state = self.stored.state
+        planned = require_letter(self.stored)
+        if state.corrected_by:
+            return self.worded(LETTER, _CORRECTED, after)
+        if self.may_leave is False:
+            raise has_left(self.stored, "止めることも、もう一度送ることもできません")
+        return self.worded(LETTER, STOPPED if state.is_stopped else planned, after)
+
+    def reminders(self, *, are_stopped: bool) -> Foreseen:
+        """Whether its reminders are sent, before and after."""
+        words = {True: STOPPED, False: REMINDED}
+        return self.worded(REMINDERS, words[self.has_no_reminders], words[are_stopped])
+
     def claimed(self, after: Decimal) -> Foreseen:
         """The total with tax, less credit notes."""
         left = self.stored.state.total - self.stored.state.credited_total
@@ -100,9 +147,8 @@ class PresentInvoice:
 
     def opened(self, change: Decimal) -> Foreseen:
         """The open amount before and after a change."""
-        before = self.stored.state.open_amount
-        after = before + change
-        return self._amount(_OPEN if min(before, after) >= 0 else _OVERPAID, before, after)
+        state = self.stored.state
+        return opened(state.number, state.open_amount, change, self.stored.invoice.currency)
 
     def paid(self, amount: Decimal) -> Foreseen:
         """The open amount before and after a payment. Its surplus recovers written-off amounts."""
@@ -111,6 +157,17 @@ class PresentInvoice:
 
     def _amount(self, title: str, before: Decimal, after: Decimal) -> Foreseen:
         return Foreseen(self.stored.state.number, title, before, after, self.stored.invoice.currency)
+
+
+def opened(number: str | None, before: Decimal, change: Decimal, currency: str) -> Foreseen:
+    """The open amount of an invoice before and after a change."""
+    after = before + change
+    return Foreseen(number, _OPEN if min(before, after) >= 0 else _OVERPAID, before, after, currency)
+
+
+def new_invoice() -> Foreseen:
+    """An invoice that the run will calculate, because only the run reads the usage."""
+    return Foreseen(None, _NEW_INVOICE, None, _CALCULATED, in_words=True)
 
 
 def live_invoice(present: Sequence[PresentInvoice]) -> PresentInvoice | None:

@@ -11,14 +11,17 @@ from include.skillreport.billing.pricing.explanation import explain
 from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitResult
 
 
-def outcome_of(settlement: TenantSettlement, *, holds_all: bool = False) -> Outcome:
-    """The outcome for the execution log. A held invoice is a failure, because an operator must approve it, unless the run ``holds_all``."""
-    if holds_all and settlement.settlement is Settlement.HELD:
+def outcome_of(settlement: TenantSettlement, *, held: str = "") -> Outcome:
+    """The outcome for the execution log. A held invoice is a failure, because an operator must approve it, unless the run says ``held``
+    about it: then it has done all that it may do alone.
+    """
+    if held and settlement.settlement is Settlement.HELD:
         return UnitResult(
             settlement.tenant_id,
-            {"settlement": settlement.settlement, "heldInvoices": 1},
+            {"settlement": settlement.settlement, "heldInvoices": 1}
+            | ({"invoice_number": settlement.number} if settlement.number else {}),
             records=settlement.records,
-            notes=(f"請求書の下書きは、承認を待っています。{settlement.reason}", *settlement.notes),
+            notes=(f"{held}{settlement.reason}", *settlement.notes),
         )
     if settlement.settlement in (Settlement.FAILED, Settlement.HELD):
         assert settlement.code is not None

@@ -63,17 +63,18 @@ def review(
                 f"{code}: {text}"
                 for code, text in _SQL.execute(platform, "outcomes_for_attention", execution_id=execution_id)
             ),
-            "それぞれの文のとおりに登録を確認してください",
+            "経理が、ボードのテナントの「契約」で文のとおりに直します（アプリの値は管理者）。"
+            "直したら、この DAG を同じ業務日で実行してください",
         ),
         ReviewSection(
             "状態が稼働中でなく、契約が続いていて、請求していないテナント",
             tuple(_idle_contracts(platform, terms, month)),
-            "契約が終わったなら MST_Tenant の契約終了日を登録し、続くなら状態を直して、この DAG を同じ業務日で実行してください",
+            "契約が終わったならアプリの契約終了日を登録し、続くなら状態を直して、この DAG を同じ業務日で実行してください",
         ),
         ReviewSection(
             "アプリケーションから消えたテナントの、請求していない使用量",
             tuple(_vanished_tenants(platform, since, period)),
-            "請求するなら MST_Tenant に行を戻し、この DAG を対象月の業務日で実行してください",
+            "請求するなら、管理者がアプリにテナントを戻し、この DAG を対象月の業務日で実行してください",
         ),
         ReviewSection(
             "前の月から保留か未確定のままの請求",

@@ -33,11 +33,11 @@ class Field:
     ``problem`` returns what is wrong with a parsed value, or an empty text. The text continues a sentence that begins with the field's
     name. ``choices`` are the values of a ``Choice`` and their labels. ``is_personal``: a run's conf must not hold the value, because every
     viewer of Airflow can read it. ``is_target``: the value selects the operation's target, so a dialog does not let the user change a value
-    set by its button.
+    set by its button. ``hint`` is the description in a dialog, which marks a required field and need not say what is usual.
     """
 
     # The input in the board's dialog.
-    input: Literal["text", "date", "lines", "flag", "choice"] = "text"
+    input: Literal["text", "date", "month", "lines", "flag", "choice"] = "text"
     example: Any = ""
 
     def __init__(
@@ -52,6 +52,7 @@ class Field:
         is_target: bool = False,
     ) -> None:
         self.title, self.description, self.choices = title, description, choices
+        self.hint = description.removeprefix("必須です。")
         self.is_personal, self.is_target = is_personal, is_target
         self.problem = problem
         self.example = example or self.example
@@ -121,7 +122,9 @@ class Day(Field):
 
 
 class Month(Day):
-    """A month, entered as any of its days. The value is its first day."""
+    """A month, entered as any of its days; the board enters the first one. The value is the first day."""
+
+    input = "month"
 
     def read(self, value: Any) -> date:
         return super().read(value).replace(day=1)
@@ -130,14 +133,17 @@ class Month(Day):
 class ReasonField(Field):
     """The user's reason for the operation. ``kept`` says where the text can be read."""
 
+    _KEPT = "実行の記録に残り、ボードに出ます。"
+
     def __init__(
         self,
-        kept: str = "実行の記録に残り、ボードに出ます。",
+        kept: str = _KEPT,
         *,
         example: str,
         problem: Callable[[str], str] = lambda _: "",
     ) -> None:
         super().__init__("理由", f"必須です。{kept}", example=example, problem=problem)
+        self.hint = "" if kept == self._KEPT else kept
 
 
 class Lines(Field):
@@ -205,6 +211,11 @@ class Shows:
     unless: str = ""
 
 
+NO_MAIL = "取引先にメールは送りません。"
+
+# Why the dialog of a file's import shows no values.
+OF_A_FILE = "変わる値は、ファイルを読むまで決まりません。結果の画面に出ます。"
+
 # For an operation without an existing target: the user types everything into the dialog.
 NOTHING_YET = Shows(tenants=False)
 
@@ -216,7 +227,7 @@ class Operation(BaseModel):
     optional. ``takes_former``: the operation also accepts tenants that have left or were deleted in the application. The board also
     requires the fields in ``needed_on_board``. ``shows`` is what the dialog shows, and has no default. ``of_month``: the operation works on
     the month of the business date; otherwise the board does not ask for a month. ``label`` is the text in the form, ``button`` that on the
-    board.
+    board. ``unchanged`` says why the dialog shows no values before and after, ``mail`` who gets an e-mail.
     """
 
     # Parsing a DAG file needs no validators.
@@ -232,6 +243,8 @@ class Operation(BaseModel):
     takes_former: ClassVar[bool] = False
     needed_on_board: ClassVar[tuple[str, ...]] = ()
     of_month: ClassVar[bool] = True
+    unchanged: ClassVar[str] = ""
+    mail: ClassVar[str] = NO_MAIL
 
     def values(self) -> dict[str, Any]:
         """The values as JSON, readable by ``OperationForm.entered``."""

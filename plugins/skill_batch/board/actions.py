@@ -5,6 +5,7 @@ An action triggers an existing DAG. The run's own functions check the values bef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,12 @@ from include.skillreport.core.execution.business_date import JAPAN, period_of, r
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
 from include.skillreport.core.form import (
+    NO_MAIL,
     Day,
     Field,
     Flag,
     Lines,
+    Month,
     Operation,
     OperationForm,
     Shows,
@@ -41,9 +44,13 @@ _MOST_LINES = 200
 # The field in which an author confirms their own entry.
 CONFIRMED = "confirmed"
 
+# What a browser sends for a month.
+_MONTH = re.compile("[0-9]{4}-[0-9]{2}")
+
 _DRY_RUN = "dry_run"
 _BUSINESS_DATE = "business_date"
 
+_READS_ONLY = "読み取りだけで、何も変わりません。"
 _DRY_RUN_EFFECT = "計算だけ行います。実行ログ以外には何も書き込まず、何も送信しません。"
 
 
@@ -83,6 +90,18 @@ class Action:
     def is_read_only(self) -> bool:
         """True if the run changes nothing."""
         return self.operation is None or self.operation.is_read_only
+
+    @property
+    def unchanged(self) -> str:
+        """Why the dialog shows no values before and after; empty if it does."""
+        if self.is_read_only:
+            return _READS_ONLY
+        return self.operation.unchanged if self.operation else ""
+
+    @property
+    def mail(self) -> str:
+        """Who gets an e-mail."""
+        return self.operation.mail if self.operation else NO_MAIL
 
     @property
     def is_personal(self) -> bool:
@@ -184,7 +203,7 @@ def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[
 def _operation_action(form: OperationForm, operation: type[Operation]) -> Action:
     of_month = form.spec.works_on is WorksOn.PREVIOUS_MONTH and operation.of_month
     fields: dict[str, Field] = {
-        **({_BUSINESS_DATE: Day("対象月（その月のどれか 1 日）", is_target=True)} if of_month else {}),
+        **({_BUSINESS_DATE: Month("対象月", is_target=True)} if of_month else {}),
         **operation.fields(required=True),
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
@@ -218,4 +237,6 @@ def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) ->
             raise ParameterError(f"「{field.title}」は {_MOST_LINES} 件までです。")
         return lines
     text = given[-1].strip() if given else ""
+    if field.input == "month" and _MONTH.fullmatch(plain(text)):
+        return f"{plain(text)}-01"
     return text == "on" if field.input == "flag" else text

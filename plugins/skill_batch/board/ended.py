@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import psycopg
 
 from skill_batch.board.actions import find_action
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.actions.hand_over import HandOver
 from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     IMPORT_PAYMENTS,
@@ -72,7 +74,8 @@ _OF_INVOICES = (OPERATE_INVOICES.id, APPROVE_INVOICES.id, IMPORT_PAYMENTS.id)
 @dataclass(frozen=True)
 class Ended:
     """The outcome of an operation. ``tenants``: the first tenants' results with their ``figures``. ``figures``: the run's. ``nothing``:
-    why nothing was done; empty if something was. ``documents``, ``messages``: those that it issued, changed or decided about.
+    why nothing was done; empty if something was. ``documents``, ``messages``: those that it issued, changed or decided about. ``files``:
+    the accounting files of the months that it closed.
     """
 
     tenants: Sequence[Mapping[str, Any]]
@@ -80,6 +83,7 @@ class Ended:
     nothing: Sequence[str]
     documents: Sequence[Mapping[str, Any]]
     messages: Sequence[Mapping[str, Any]]
+    files: Sequence[Mapping[str, Any]]
 
 
 def load_ended(
@@ -111,6 +115,15 @@ def load_ended(
         nothing,
         documents,
         _SQL.rows(connection, "described_messages", ids=ids) if ids else [],
+        _SQL.rows(
+            connection,
+            "accounting_files",
+            since=date.min,
+            month=None,
+            execution_id=row["execution_id"],
+        )
+        if action and action.operation is HandOver
+        else [],
     )
 
 

@@ -13,7 +13,9 @@ from skill_batch.board.actions import Action
 from skill_batch.board.choosing import tenant_ids_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.actions.correct import Correct
 from include.skillreport.billing.actions.entered import IN_CONF
+from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.core.form import ENTRY
 from include.skillreport.operations.operate_contracts.form import SetProfile
 
@@ -38,6 +40,22 @@ def keep_entered(
             person=person,
         )
     return {name: conf[name] for name in IN_CONF if name in conf} | {ENTRY: token}
+
+
+def valid_today(action: Action, invoice: Invoice | None) -> dict[str, str]:
+    """The invoice's present value of each field that corrects it, because an empty field changes nothing."""
+    if action.operation is not Correct or invoice is None:
+        return {}
+    recipient = invoice.recipient
+    values = {
+        "recipient_name": recipient.name,
+        "recipient_department": recipient.department,
+        "recipient_postal_code": recipient.postal_code,
+        "recipient_address": recipient.address,
+        "note": invoice.note,
+        "due_on": invoice.due_on,
+    }
+    return {name: str(value or "—") for name, value in values.items()}
 
 
 def present_values(

@@ -19,6 +19,7 @@ from skill_batch.board.actions import Action
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import Targets
 from include.skillreport.billing.actions.action import TenantAction
+from include.skillreport.billing.actions.hand_over import HandOver
 from include.skillreport.billing.contract_kinds import (
     EXCHANGE_RATE,
     PLAN,
@@ -33,27 +34,33 @@ from include.skillreport.billing.contract_kinds import (
 from include.skillreport.billing.contract_kinds import BillingContact as Contact
 from include.skillreport.billing.entry_limits import MONTHS, excess_reason
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
+from include.skillreport.billing.foreseen import Foreseen, PresentInvoice, opened
 from include.skillreport.billing.ledger.contacts import BillingContact
 from include.skillreport.billing.ledger.stored_invoice import stored_document, stored_invoice
-from include.skillreport.billing.money import EXACT
+from include.skillreport.billing.ledger.transfers import FoundTransfer
+from include.skillreport.billing.money import EXACT, YEN
 from include.skillreport.billing.receivables.due_dates import leaving_day
+from include.skillreport.billing.receivables.payment import Payable
 from include.skillreport.billing.second_person import approval_words
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.form import Operation
+from include.skillreport.operations.import_payments.confirming import require_usable, shares_of
+from include.skillreport.operations.import_payments.form import Confirm
 from include.skillreport.operations.operate_contracts.form import SetRate
 from include.skillreport.operations.operate_contracts.rows import wanted_rows
 from include.skillreport.operations.restore_backup.form import Merge
+from include.skillreport.operations.shown import has_rows
 
 
 @dataclass(frozen=True)
 class ForeseenChange:
     """The changes of one target. ``problem``: why the run would reject it. ``row``: the change of a contract's row, with ``stated``.
 
-    ``decision``: whether it waits for another user; None: it never does, or this is not known yet.
+    ``decision``: whether it waits for another user; None: it never does, or this is not known yet. ``included``: the entries of a closed
+    month by kind, with their number and yen. ``note``: a further sentence.
     """
 
     tenant_code: str
@@ -61,6 +68,13 @@ class ForeseenChange:
     row: Mapping[str, Any] | None = None
     problem: str = ""
     decision: Decision | None = None
+    included: Sequence[tuple[str, int, int]] = ()
+    note: str = ""
+
+    @property
+    def yen(self) -> int:
+        """The sum of the included entries."""
+        return sum(yen for _, _, yen in self.included)
 
     @property
     def is_about_values(self) -> bool:
@@ -92,14 +106,16 @@ def foresee(
 ) -> list[ForeseenChange]:
     """The changes of the targets by a run of ``today`` (Asia/Tokyo) with the dialog's texts.
 
-    Empty: they are unknown, or the user may not see them elsewhere.
+    Empty: they are unknown, or the user may not see them elsewhere. ``foresee_closing`` is about accounting months.
     """
-    if action.operation is None or not foresees(action) or action.problems(texts):
+    if action.operation in (None, HandOver) or not foresees(action) or action.problems(texts):
         return []
     # A document that this version cannot read must not close the dialog.
     with suppress(SettingsError, ValidationError):
         operation = action.operation.so_far(action.given(texts))
         settings = BillingSettings.load()
+        if isinstance(operation, Confirm):
+            return _of_transfers(connection, settings, operation)
         if not isinstance(operation, TenantAction):
             return list(_of_contracts(connection, settings, operation, targets, today))
         if rights.may_read(TENANT_BILLING.dag_id):
@@ -108,11 +124,13 @@ def foresee(
 
 
 def foresees(action: Action) -> bool:
-    """True if a rule foresees the action's changes: the operation has one, or it changes rows of contracts."""
+    """True if a rule foresees the action's changes: the operation has one, it changes rows of contracts, it closes a month, or it confirms
+    transfers.
+    """
     if action.operation and issubclass(action.operation, TenantAction):
         own = (action.operation.foresee, action.operation.entry)
         return own != (TenantAction.foresee, TenantAction.entry)
-    return action.shows.rows in ("contracts", "rates")
+    return action.operation in (HandOver, Confirm) or action.shows.rows in ("contracts", "rates")
 
 
 def compared(
@@ -139,7 +157,7 @@ def _of_invoices(
     today: date,
 ) -> Iterator[ForeseenChange]:
     rows = [row for row in targets.rows if row["kind"] == "invoices" and row["invoice_id"]]
-    if operation.shows.rows and not rows:
+    if has_rows(operation.shows, operation.values()) and not rows:
         return
     try:
         operation.check(today)
@@ -217,7 +235,38 @@ def _present_invoice(
         tolerance,
         today,
         row["first_issued_on"],
+        may_leave=row["may_leave"],
+        has_no_reminders=row["has_no_reminders"],
     )
+
+
+def _of_transfers(
+    connection: psycopg.Connection[Any], settings: BillingSettings, operation: Confirm
+) -> list[ForeseenChange]:
+    confirmed = operation.transfers or ()
+    ids, numbers = [each.transfer_id for each in confirmed], [n for each in confirmed for n in each.numbers]
+    transfers = {
+        row["transfer_id"]: FoundTransfer(**row)
+        for row in _SQL.rows(connection, "present_transfers", ids=ids)
+    }
+    rows = {row["number"]: row for row in _SQL.rows(connection, "present_payables", numbers=numbers)}
+    payables = {
+        number: Payable(**{name: value for name, value in row.items() if name != "tenant_code"})
+        for number, row in rows.items()
+    }
+    try:
+        shares = shares_of(confirmed, require_usable(transfers, ids), payables, settings.fee_tolerance)
+    except ParameterError as error:
+        return [ForeseenChange("", problem=str(error))]
+    changes: dict[str, Decimal] = {}
+    for _, share in shares:
+        changes[share.number] = changes.get(share.number, Decimal(0)) - share.amount - share.fee
+    return [
+        ForeseenChange(
+            rows[number]["tenant_code"], [opened(number, payables[number].open_amount, change, YEN)]
+        )
+        for number, change in changes.items()
+    ]
 
 
 def _of_contracts(

@@ -41,7 +41,7 @@ ALL_STATES = STATES | {
 }
 
 # A document's e-mail may have no message yet; BATCH-019-01 creates it (batch.board_letter).
-LETTER_STATES = ALL_STATES | {"planned": "送信バッチが作成"}
+LETTER_STATES = ALL_STATES | {"planned": "送付予定"}
 
 
 # The kinds of e-mails. All other kinds are the application's own.

@@ -6,7 +6,7 @@ The texts in templates and modules are Japanese; ``texts/en.yaml`` has their Eng
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -26,6 +26,7 @@ from skill_batch.board.ended import PAGES as ENDED_PAGES
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import LETTER_STATES
+from skill_batch.board.runs import sending_at
 from skill_batch.notifiers.run_links import BOARD_PREFIX, NIGHT, help_url
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author
@@ -205,6 +206,7 @@ def _environment() -> Environment:
         "listed_states": LISTED_STATES,
         "letter_states": LETTER_STATES,
         "ended_pages": ENDED_PAGES,
+        "file_name": file_name,
         "retry_dag": NOTIFICATION_RETRY.dag_id,
         "nobody_else_looks": nobody_else_looks,
         "version": VERSION,
@@ -212,6 +214,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "moment": moment,
         "minutes_ago": minutes_ago,
+        "sending": sending,
         "day": day,
         "duration": duration,
         "number": number,
@@ -236,6 +239,11 @@ def moment(value: datetime | None) -> str:
     local = value.astimezone(JAPAN)
     this_year = datetime.now(JAPAN).year
     return f"{local:%m-%d %H:%M}" if local.year == this_year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def sending(day: date) -> str:
+    """When the letter of a day is sent, as ``moment``."""
+    return moment(sending_at(day, datetime.now(JAPAN)))
 
 
 def minutes_ago(value: datetime) -> int:
@@ -267,11 +275,11 @@ def number(value: Decimal | float | None) -> str:
     return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
-def money(value: Decimal | None, currency: str = "JPY") -> str:
+def money(value: Decimal | int | None, currency: str = "JPY") -> str:
     """An amount with its currency, never rounded."""
     if value is None:
         return "—"
-    return f"{value:,f} {currency}"
+    return f"{Decimal(value):,f} {currency}"
 
 
 def name(value: str | None) -> Markup:
@@ -287,6 +295,11 @@ def told(value: str | None) -> Markup:
 def coded(code: str | None) -> Markup:
     """A failure's code. Python class names are dropped, because they mean nothing to operators."""
     return Markup("<code>{}</code>").format(code) if code and not _CLASS.fullmatch(code) else Markup()
+
+
+def file_name(row: Mapping[str, Any]) -> str:
+    """The name of an accounting file, without its folder."""
+    return str(row["key"]).rpartition("/")[2]
 
 
 def operation_title(name: str, dag_id: str) -> str:

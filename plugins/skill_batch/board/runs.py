@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import psycopg
-from croniter import croniter
 
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.schedule import GRACE, firings_before
+from include.skillreport.core.execution.schedule import GRACE, firings_before, next_firing
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 # The schedule creates a backup per day; two hours are its time limit.
@@ -108,8 +108,13 @@ def load_progress(
 
 def next_start(spec: BatchSpec, now: datetime) -> datetime:
     """The batch's next start after ``now`` (both aware)."""
-    due_at: datetime = croniter(spec.cron, now.astimezone(JAPAN), ret_type=datetime).get_next()
-    return due_at
+    return next_firing(spec.cron, now)
+
+
+def sending_at(day: date, now: datetime) -> datetime:
+    """When BATCH-019-01 sends a letter of this day: with its first run from then on, and after ``now`` (aware)."""
+    begins = datetime.combine(day, time.min, JAPAN)
+    return next_start(SCHEDULED_NOTIFICATIONS, max(now, begins))
 
 
 def missed_start(spec: BatchSpec, started_at: datetime | None, now: datetime) -> datetime | None:

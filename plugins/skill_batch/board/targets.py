@@ -94,7 +94,7 @@ def describe_targets(
         rows += _described(connection, "described_tenants", kind, tenant_ids=left)
     for name in shows.ids:
         if name in _OF_IDS and values.get(name):
-            ids, numbers = _named(values[name])
+            ids, numbers = split_lines(values[name])
             rows += _described(connection, _OF_IDS[name], name, ids=ids, numbers=numbers)
     is_begun = bool(action.operation) and OPEN_ITEMS.keys() <= action.fields.keys() and len(tenant_ids) == 1
     items = _SQL.rows(connection, "open_items", tenant_ids=tenant_ids) if is_begun else []
@@ -107,6 +107,12 @@ def require_confirmed(action: Action, shown: Sequence[str], targets: Targets) ->
     :raises ParameterError: it did not; the dialog appears again, and names both.
     """
     lines = list(targets.lines)
+    # The rest of a line that the dialog began was chosen in it.
+    begun = [each for each in shown if each.endswith("=")]
+    shown = [
+        next((line for line in lines if line.startswith(each)), each) if each in begun else each
+        for each in shown
+    ]
     if sorted(shown) == lines or (action.is_read_only and not shown):
         return
     if shown:
@@ -151,7 +157,8 @@ def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Map
     return tenant_ids
 
 
-def _named(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_lines(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ids before, and the invoices' numbers after, the equals signs of these lines."""
     parts = [plain(line).partition("=") for line in lines if not has_control_characters(line)]
     numbers = [each.strip() for _, _, numbers in parts for each in numbers.split(",")]
     return [each.strip() for each, _, _ in parts], [each for each in numbers if each not in ("", FEE)]

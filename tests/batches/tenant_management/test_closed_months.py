@@ -214,7 +214,9 @@ def test_a_held_draft_of_an_opened_month_continues_in_each_run(
     operate(database, "void", reason="宛先の誤り")
     host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1, revision = 2")
     held = bill_again(database)
-    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
+    outcome = outcomes(host, held)["A"]
+    assert (held.status, outcome["details"]["settlement"]) == ("completed", "held")
+    assert outcome["notes"][0].startswith("保留にしました。承認されるまで、取引先に請求しません。")
     host.execute("UPDATE batch.usage_day SET unplaced_events = 0, revision = 3")
 
     result = run_billing(database)

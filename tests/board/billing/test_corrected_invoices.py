@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -69,6 +70,28 @@ def test_the_page_shows_the_new_document_and_links_both(board: Board, ids: dict[
     assert board.get(f"{page}/file?revision=3").status_code == 404
     assert "revision=2" in board.get(f"{page}/sheets").text
     assert board.get(f"{page}/page/1.png?revision=1").status_code == 200
+
+
+def test_the_search_says_which_version_each_row_is_and_which_is_valid(board: Board) -> None:
+    text = board.get("/documents", params={"number": "INV-2026-10-"}).text
+    rows = [
+        " ".join(re.sub("<[^>]+>", " ", row).split())
+        for row in re.findall("<tr>(<td>.*?)</tr>", text, re.DOTALL)
+    ]
+    named = [row for row in rows if row.startswith("INV-2026-10-001")]
+    assert "第 2 版（有効）" in named[0]
+    assert "第 1 版（訂正前）" in named[1]
+    assert not any("版" in row for row in rows if row not in named)
+
+
+def test_the_dialog_of_a_correction_shows_what_is_valid_today(board: Board) -> None:
+    query = {"tenants": "A", "business_date": "2026-10-01"}
+    dialog = board.get("/operations/operate_invoices/correct", params=query).text
+    for name, value in (("recipient_name", "青葉商事"), ("note", "PO-118"), ("due_on", "2026-11-30")):
+        field = dialog.split(f'name="{name}"')[0].rpartition("<label")[2]
+        assert f"今の値: <bdi>{value}</bdi>" in field, name
+    # What is empty stays as it is.
+    assert 'name="recipient_name" value=""' in dialog
 
 
 def test_an_invoice_is_found_by_its_old_and_new_name(reader: psycopg.Connection, board: Board) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import quote
 
@@ -14,8 +14,11 @@ import pytest
 from skill_batch.board.access import Rights
 from skill_batch.board.pages.invoice import load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
-from skill_batch.board.rendering import told
+from skill_batch.board.rendering import moment, told
+from skill_batch.board.runs import next_start, sending_at
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
 from tests.board.conftest import Board
@@ -148,15 +151,29 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
 
 def test_the_state_of_each_letter_is_shown(board: Board, ids: dict[str, str]) -> None:
     month = board.get(OCTOBER).text.split("請求の一覧")[1]
-    for text in ("2026-11-01 以降の送信バッチで作成", "✕ 送信できず", "取り下げ"):
+    # With more columns, a screen of 1,400 pixels cuts the last ones.
+    assert month.split("</thead>")[0].count("<th>") + month.split("</thead>")[0].count('<th class="n">') == 6
+    # The day of the letter is past, so the next run sends it.
+    planned = f"{moment(next_start(SCHEDULED_NOTIFICATIONS, datetime.now(UTC)))} に送付予定"
+    for text in (planned, "✕ 送信できず", "取り下げ"):
         assert text in month, text
     for tenant_id, text in {
-        "PAID": "2026-11-01 以降の送信バッチで作成",
+        "PAID": planned,
         "PARTLY": "✕ 送信できず",
         "VOID": "取り下げ",
     }.items():
         facts = board.get(f"/invoices/{ids[tenant_id]}").text.split("発行 / 送付 / 期限")[1].split("</dd>")[0]
         assert text in facts, tenant_id
+
+
+def test_a_letter_is_sent_by_the_first_run_from_its_day_on() -> None:
+    early, late = (datetime(2026, 11, 2, hour, tzinfo=JAPAN) for hour in (8, 10))
+    for day, now, sent in (
+        (date(2026, 11, 2), early - timedelta(days=9), datetime(2026, 11, 2, 9, tzinfo=JAPAN)),
+        (date(2026, 11, 1), early, datetime(2026, 11, 2, 9, tzinfo=JAPAN)),
+        (date(2026, 11, 2), late, datetime(2026, 11, 3, 9, tzinfo=JAPAN)),
+    ):
+        assert sending_at(day, now) == sent
 
 
 def test_the_chosen_held_invoices_are_approved_in_one_run(board: Board) -> None:

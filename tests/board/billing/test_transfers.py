@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from skill_batch.board.pages.transfers import TransferFilters, load_transfers
 from skill_batch.object_storage import object_store
 from include.skillreport.billing import bank_inbox
 from tests.board.billing.conftest import EVIL, number_of
-from tests.board.conftest import Board
+from tests.board.conftest import Board, shown_in
 from tests.worlds.own_settings import change_billing
 
 RIGHT = "T261127-000000000001"
@@ -104,6 +106,7 @@ def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
 ) -> None:
     store = object_store()
     store.write(f"{bank_inbox.INCOMING}/<b>.csv", b"")
+    store.write(f"{bank_inbox.INCOMING}/folder/a.csv", b"")
     button = "operations/import_payments/import"
     without = board.get("/transfers").text
     change_billing(monkeypatch, tmp_path, payment_source="operations")
@@ -111,23 +114,71 @@ def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
     monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
     broken = board.get("/transfers").text
     store.delete(f"{bank_inbox.INCOMING}/<b>.csv")
+    shutil.rmtree(store.location(f"{bank_inbox.INCOMING}/folder").removeprefix("file://"))
 
     assert "銀行のファイルは取り込みません" in without
     assert "operations/operate_invoices/import_payments" in without
     assert button not in without
     assert button in text
-    assert "取り込んでいないファイルが 1 件あります。" in text
+    assert "まだ取り込んでいないファイルが 1 件あります。" in text
+    # Only what no import can read needs somebody.
+    assert re.findall(r'<p class="warn-text">! <bdi>([^<]+)', text) == ["folder"]
     assert "&lt;b&gt;.csv" in text
     assert "skill_batch_storage_url" in broken
 
 
 def test_the_dialog_of_a_confirmation_has_the_selected_lines(board: Board, transfers: dict[str, str]) -> None:
     line = f"{RIGHT}={transfers['PARTLY']}"
-    dialog = board.get("/operations/import_payments/confirm", params={"transfers": [line]}).text
-    assert f">{line}</textarea>" in dialog
+    several = [line, f"T261127-000000000002={transfers['PART']}"]
+    dialog = board.get("/operations/import_payments/confirm", params={"transfers": several}).text
+    assert "\n".join(several) + "</textarea>" in dialog
     refused = board.post("/operations/import_payments/confirm", {"transfers": "nonsense"})
     assert refused.status_code == 422
     assert "が読めません" in refused.text
+
+
+def test_the_invoices_of_a_transfer_are_chosen_from_the_unpaid_ones(
+    board: Board, transfers: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change_billing(monkeypatch, tmp_path, payment_source="operations", fee_tolerance=880)
+    path, partly = "/operations/import_payments/confirm", transfers["PARTLY"]
+    opened = board.get(path, params={"transfers": f"{RIGHT}="}).text
+    assert "が読めません" not in opened
+    assert "textarea" not in opened
+    boxes = re.findall(rf'<input type="checkbox" name="transfers={RIGHT}" value="([^"]+)"', opened)
+    # The known payer's invoice of this amount comes first. Paid, void and foreign ones are not offered.
+    assert boxes[0] == partly
+    assert boxes[-1] == "手数料"
+    assert transfers["PART"] in boxes
+    assert "振込手数料が引かれている" in opened
+    assert "880 円まで" in opened
+    chosen = board.get(path, params={"transfers": f"{RIGHT}={partly},手数料"}).text
+    assert re.findall(r'value="([^"]+)"[^>]* checked', chosen) == [partly, "手数料"]
+
+    begun = {"transfers": f"{RIGHT}=", "shown": shown_in(opened)}
+    nothing = board.post(path, begun)
+    assert nothing.status_code == 422
+    assert "請求書がありません。" in nothing.text
+    assert board.post(path, begun | {f"transfers={RIGHT}": ["", partly]}).status_code == 200
+    newest = board.api("GET", "/dags/import_payments/dagRuns", params={"order_by": "-run_after"})
+    assert newest.json()["dag_runs"][0]["conf"]["transfers"] == [f"{RIGHT}={partly}"]
+
+
+def test_the_dialog_of_a_confirmation_says_what_is_left_to_pay(
+    board: Board, transfers: dict[str, str]
+) -> None:
+    def said(line: str) -> str:
+        answer = board.post("/operations/import_payments/confirm/changes", {"transfers": line})
+        return " ".join(re.sub("<[^>]+>", "", answer.text).split())
+
+    partly, part = transfers["PARTLY"], transfers["PART"]
+    assert f"PARTLY {partly} 未入金: 10,000 JPY → 0 JPY" in said(f"{RIGHT}={partly}")
+    # 9,900 yen are open: the transfer pays them and 100 more.
+    assert f"PART {part} 未入金（マイナスは過入金）: 9,900 JPY → -100 JPY" in said(f"{RIGHT}={part}")
+    assert "取引先にメールは送りません。" in said(f"{RIGHT}={part}")
+    assert "はありません" in said(f"T261127-000000000009={part}")
+    assert "存在しません" in said(f"{RIGHT}=INV-2026-10-999")
+    assert "すでに入金" not in said(f"{RIGHT}={part}")
 
 
 def test_lists_that_are_cut_say_how_many_there_are(

@@ -82,7 +82,14 @@ def test_the_import_starts_with_the_file_or_its_paused_dag_is_shown(board: Board
     dialog = send(board, "b.csv", BANK_FILE).text
     (name,) = names(store)
     assert f"import_payments/import?uploaded={name}" in dialog
+    opened = board.get("/operations/import_payments/import", params={"uploaded": name}).text
+    assert f"ファイル <bdi>{name}</bdi> は保存済みです。" in opened
+    assert "DAG を再開すると読みます" in opened
+    assert "DAG を再開すると読みます" in board.get("/transfers").text
     board.api("PATCH", dag, json={"is_paused": False})
+    waiting = board.get("/transfers").text
+    assert "まだ取り込んでいないファイルが 1 件あります。" in waiting
+    assert "毎日 8:30" in waiting
     assert "実行の様子" in send(board, "b.csv", BANK_FILE).text
     (run,) = board.api("GET", f"{dag}/dagRuns?order_by=-run_after&limit=1").json()["dag_runs"]
     assert run["conf"] == {"operation": "import", "uploaded": [name]}

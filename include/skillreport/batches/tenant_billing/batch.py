@@ -63,7 +63,8 @@ class TenantBillingBatch(BillingBatch):
             if run.dry_run
             else self.settle(work, instructions)
         )
-        return [outcome_of(each, holds_all=run.deferral_reason is not None) for each in settled]
+        held = "請求書の下書きは、承認を待っています。" if run.deferral_reason is not None else ""
+        return [outcome_of(each, held=held) for each in settled]
 
     def announces(self, run: Run) -> bool:
         """True if invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""

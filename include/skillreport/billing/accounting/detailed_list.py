@@ -6,9 +6,12 @@ Amounts in the document's currency are the document's. Amounts in yen are the jo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from csv import DictReader
 from datetime import date
 from decimal import Decimal
+from io import StringIO
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, receipt_text, text_cell
 from include.skillreport.billing.accounting.entries import BookEntry, Booking, postings, signed
@@ -138,6 +141,17 @@ def _net_total(part: AdjustedTax) -> TaxTotal:
         taxable_amount=part.tax - part.gross,
         tax_amount=-part.tax,
     )
+
+
+def listed_kinds(content: bytes) -> list[tuple[str, int, int]]:
+    """The kinds (種別) of a list in its order, each with the number of its entries and their yen."""
+    numbers: dict[str, set[tuple[str, ...]]] = {}
+    totals: Counter[str] = Counter()
+    for row in DictReader(StringIO(content.decode("utf-8-sig"), newline="")):
+        # An entry has a row for each tax rate.
+        numbers.setdefault(row["種別"], set()).add((row["請求書番号"], row["取引日"], row["備考"]))
+        totals[row["種別"]] += _yen(row)
+    return [(kind, len(entries), totals[kind]) for kind, entries in numbers.items()]
 
 
 def _yen(row: Mapping[str, str]) -> int:

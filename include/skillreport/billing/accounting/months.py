@@ -163,6 +163,15 @@ def _close(
     )
 
 
+def require_over(month: date, today: date) -> None:
+    """Check that the month is over. :raises BillingError: it is not."""
+    if today < Period.month_of(month).next_day:
+        raise BillingError(
+            "MONTH_NOT_OVER",
+            f"会計月 {month:%Y-%m} はまだ終わっていないため確定できません。{Period.month_of(month).next_day} 以降に実行してください",
+        )
+
+
 def _require_closable(
     platform: psycopg.Connection,
     month: date,
@@ -174,11 +183,7 @@ def _require_closable(
 ) -> list[date]:
     """Check that the month may close. Returns the earlier months with entries that it also closes."""
     name = f"会計月 {month:%Y-%m} "
-    if run_date < Period.month_of(month).next_day:
-        raise BillingError(
-            "MONTH_NOT_OVER",
-            f"{name}はまだ終わっていないため確定できません。{Period.month_of(month).next_day} 以降に実行してください",
-        )
+    require_over(month, run_date)
     if closed:
         raise BillingError(
             "MONTH_HANDED_OVER",

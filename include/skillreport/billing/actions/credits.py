@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Credit(TenantAction):
     """請求書の残り全部を打ち消す返還を行います。その月は閉じ、「請求のやり直し（新番号）」だけが請求し直します。"""
 
+    mail = "取引先に、返還の書類をメールで送ります。"
     takes_former = True
     sends_letter = True
 
@@ -45,6 +46,7 @@ class Credit(TenantAction):
 class PartCredit(TenantAction):
     """指定した明細の一部だけの返還を行います。請求書は有効なままです。テナントは 1 件だけ指定します。"""
 
+    mail = Credit.mail
     because = "明細の番号は請求書ごとに違います。"
     takes_former = True
     sends_letter = True
@@ -73,6 +75,7 @@ class PartCredit(TenantAction):
 class DropCredit(TenantAction):
     """対象月の請求書の、承認待ちの返還をすべて取り下げます。請求書と残額は変わりません。"""
 
+    unchanged = "請求書と未入金の額は変わりません。"
     shows = Shows("invoices", also="waiting_credits")
     takes_former = True
 

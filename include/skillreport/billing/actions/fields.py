@@ -185,7 +185,8 @@ AccountingMonth = Annotated[
     date,
     Month(
         "会計月",
-        "確定する月のどれか 1 日（計上日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。",
+        "計上日の月です。BATCH-018-02 が終わった月だけです（Airflow のフォームでは、その月のどれか 1 日）。",
+        is_target=True,
     ),
 ]
 EarlierMonths = Annotated[

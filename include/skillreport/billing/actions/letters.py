@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction
 from include.skillreport.billing.actions.fields import AcceptNearDue, Confirmed, Reason
+from include.skillreport.billing.state import Act, invoice_label, require
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.letters import LetterDecision
     from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
     from include.skillreport.core.execution.batch import UnitResult
@@ -48,6 +53,13 @@ class StopLetter(LetterAction):
     """請求書のメールを、送る前に止めます。止めている間に取り消せば、取引先には何も届きません。"""
 
     outcome = "letter_stopped"
+    mail = "「送付する」を押すまで、取引先にメールを送りません。"
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import STOPPED
+
+        return _foreseen(present, Act.STOP_LETTER, STOPPED)
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
         """Stop the e-mail."""
@@ -61,14 +73,19 @@ class SendLetter(LetterAction):
     """止めた請求書、ほかの人が訂正した請求書、送付日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
 
     outcome = "letter_released"
+    mail = "取引先に、次の送信（毎日 9:00）でメールを送ります。"
 
     accept_near_due: AcceptNearDue = False
     confirmed: Confirmed = ""
 
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import NEXT_SENDING
+
+        return _foreseen(present, None, NEXT_SENDING)
+
     def person(self, desk: Desk, stored: StoredInvoice, /) -> str:
         """The user who sends it. With ``billing.second_person: none``, a correction's author types the invoice's total."""
-        from include.skillreport.billing.state import invoice_label
-
         state = stored.state
         return desk.approver(self.confirmed).name_for(
             f"{invoice_label(state.number)}の訂正", state.corrected_by, abs(state.total)
@@ -89,3 +106,15 @@ class SendLetter(LetterAction):
         if leaves:
             return ("次の BATCH-019-01（毎日 9 時）が送ります",)
         return ("請求先に送る通知はありません。訂正を確認済みにしました",)
+
+
+def _foreseen(present: Sequence[PresentInvoice], act: Act | None, after: str) -> Sequence[Foreseen]:
+    """The sending of the e-mail after the decision. ``act``: the state must allow it, whoever decides."""
+    from include.skillreport.billing.foreseen import live_invoice
+
+    live = live_invoice(present)
+    if live is None:
+        return ()
+    if act:
+        require(act, live.stored.state)
+    return (live.letter(after),)

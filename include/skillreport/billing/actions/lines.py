@@ -91,6 +91,7 @@ class ExtraLine(TenantAction):
 class RemoveLine(TenantAction):
     """まだ請求書に載っていない明細を取り消します。"""
 
+    unchanged = "確定した請求書は変わりません。明細は、次の計算から載りません。"
     shows = Shows("lines")
     of_month = False
     line_text: LineText
@@ -119,6 +120,8 @@ class RemoveLine(TenantAction):
 @described("carry", "差額の翌月への繰越し")
 class Carry(TenantAction):
     """締め直された月の差額を、まだ確定していない月の明細として登録します。"""
+
+    unchanged = "確定した請求書は変わりません。差額は、実行のときに計算します。"
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Enter a reclosed month's difference as lines of the next open month."""

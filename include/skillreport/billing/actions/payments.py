@@ -26,7 +26,7 @@ from include.skillreport.billing.actions.fields import (
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.state import Act, invoice_label, not_overpaid, refusal
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.form import NOTHING_YET, described
+from include.skillreport.core.form import NOTHING_YET, OF_A_FILE, described
 
 if TYPE_CHECKING:
     from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
@@ -271,6 +271,7 @@ class RecordRefund(EnteredPayment):
 class ImportPayments(Action):
     """保存先の payments/ にある CSV の入金を 1 回だけ記録します。"""
 
+    unchanged = OF_A_FILE
     shows = NOTHING_YET
     of_month = False
     takes_former = True

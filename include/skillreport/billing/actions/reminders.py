@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction
 from include.skillreport.billing.actions.fields import EveryMonth, Reason
@@ -10,6 +13,7 @@ from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.core.execution.batch import UnitResult
 
 
@@ -20,6 +24,21 @@ class ReminderAction(TenantAction):
     takes_former = True
 
     every_month: EveryMonth = False
+
+    def _foreseen(self, present: Sequence[PresentInvoice], *, are_stopped: bool) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import (
+            ALL_REMINDERS,
+            REMINDED,
+            STOPPED,
+            Foreseen,
+            live_invoice,
+        )
+
+        if self.every_month:
+            after = STOPPED if are_stopped else REMINDED
+            return (Foreseen(None, ALL_REMINDERS, None, after, in_words=True),)
+        live = live_invoice(present)
+        return (live.reminders(are_stopped=are_stopped),) if live else ()
 
     def stopped(self, desk: Desk, tenant_id: str) -> tuple[str | None, str]:
         """The id of the invoice, or None for the entire tenant, and its name in messages."""
@@ -35,6 +54,10 @@ class StopReminders(ReminderAction):
 
     reason: Reason
 
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        return self._foreseen(present, are_stopped=True)
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Put the month's invoice, or the tenant, on the stop list."""
         from include.skillreport.billing.ledger.overdue_letters import stop_reminders
@@ -49,6 +72,12 @@ class StopReminders(ReminderAction):
 @described("allow_reminders", "督促の再開")
 class AllowReminders(ReminderAction):
     """督促の停止を取り消します。"""
+
+    mail = "支払期限を過ぎた請求書があれば、督促の日に取引先へメールを送ります。"
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        return self._foreseen(present, are_stopped=False)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Take the month's invoice, or the tenant, off the stop list."""

@@ -6,15 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from include.skillreport.billing.actions.action import Desk, TenantAction, failure
 from include.skillreport.billing.actions.adjustments import approve_write_off
 from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Confirmed, Reason
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.settlement import Instructions
     from include.skillreport.core.execution.batch import Outcome, UnitResult
+
+_HELD = "保留にしました。承認されるまで、取引先に請求しません。"
 
 
 class SettleAction(TenantAction):
@@ -37,7 +43,11 @@ class SettleAction(TenantAction):
             priced = desk.billing.price(desk.connection, desk.run.business_date, instructions)
         else:
             priced = desk.batch.settle(desk.work, instructions)
-        return [outcome_of(each) for each in priced]
+        return [outcome_of(each, held=self.held(each.number)) for each in priced]
+
+    def held(self, _: str | None, /) -> str:
+        """What a hold means, for the result; given is the number of the issued invoice that it keeps. Empty: a hold is a failure."""
+        return ""
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """The settlement's instructions: ``options`` are the action's."""
@@ -61,6 +71,8 @@ class Approve(SettleAction):
 
     shows = Shows("invoices", also="waiting")
     takes_former = True
+    unchanged = "保留中の請求は、上の金額のまま確定します。未計算なら、金額は計算するまで決まりません。"
+    mail = "確定した請求書と返還を、取引先にメールで送ります。"
 
     confirmed: Confirmed = ""
 
@@ -164,13 +176,30 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
 class Reissue(SettleAction):
     """入金前の請求書を取り消し、計算し直して新しい番号で発行します。"""
 
+    mail = "新しい請求書を、取引先にメールで送ります。保留になったときは、何も送りません。"
+
     reason: Reason
     accept_change: AcceptChange = False
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import VOIDED, live_invoice, new_invoice
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None:
+            return ()
+        require(Act.REISSUE, live.stored.state)
+        return live.worded(*VOIDED), new_invoice()
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Void the unpaid invoices, and issue new ones."""
         approved = desk.work.tenant_ids if self.accept_change else ()
         return super().instructions(desk, **options, recalculate=True, reason=self.reason, approved=approved)
+
+    def held(self, number: str | None, /) -> str:
+        """An issued invoice stays; without one, the draft waits."""
+        return f"再発行を保留にしました。{invoice_label(number)}は有効なままです。" if number else _HELD
 
 
 @described("bill_again", "請求のやり直し（新番号）")
@@ -178,12 +207,26 @@ class BillAgain(SettleAction):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
 
     shows = Shows("invoices", also="closed")
+    mail = "新しい請求書を、取引先にメールで送ります。保留になったときは、承認されるまで送りません。"
 
     reason: Reason
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice, new_invoice
+        from include.skillreport.billing.ledger.correction import not_closed_error
+
+        if live := live_invoice(present):
+            raise not_closed_error(live.stored.state.number)
+        return (new_invoice(),)
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Open the closed months."""
         return super().instructions(desk, **options, bills_again=True, reason=self.reason)
+
+    def held(self, _: str | None, /) -> str:
+        """The draft waits for an approval."""
+        return _HELD
 
 
 def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:

@@ -34,6 +34,7 @@ class Explain(TenantAction):
 class Void(TenantAction):
     """入金前の請求書を取り消します。確定済みなら番号は残り、その月は閉じ、「請求のやり直し（新番号）」だけが請求し直します。請求書を送った後なら、取引先に取消の通知が送られます。下書きは次の実行で作り直されます。"""
 
+    mail = "請求書を送った後なら、取消を取引先にメールで知らせます。"
     takes_former = True
 
     reason: Reason

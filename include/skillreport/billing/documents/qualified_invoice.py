@@ -38,7 +38,7 @@ def _missing_items(invoice: Invoice) -> list[str]:
         "税率ごとの対価の額": {line.tax_category for line in invoice.lines} <= taxed
         and all(_is_sum_of_its_lines(total, invoice) for total in invoice.tax_totals),
         "税率ごとの消費税額": invoice.tax == sum(total.tax_amount for total in invoice.tax_totals),
-        "交付を受ける者の名称（請求先の登録か MST_Tenant）": invoice.recipient.name.strip(),
+        "交付を受ける者の名称（請求先の登録かアプリのテナント名）": invoice.recipient.name.strip(),
     }
     return [item for item, present in items.items() if not present]
 

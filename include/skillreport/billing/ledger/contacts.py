@@ -34,12 +34,12 @@ class BillingContact:
         if not self.email:
             return (
                 "請求先のメールアドレスがないため、通知していません。"
-                "DAG operate_contracts の「請求先の変更」か MST_Tenant の連絡先に登録し、書類は別の方法で送ってください"
+                "DAG operate_contracts の「請求先の変更」かアプリの連絡先に登録し、書類は別の方法で送ってください"
             )
         if not is_address(self.email):
             return (
                 f"請求先のメールアドレス '{self.email}' が正しくないため、通知していません。"
-                "DAG operate_contracts の「請求先の変更」か MST_Tenant の連絡先を直し、書類は別の方法で送ってください"
+                "DAG operate_contracts の「請求先の変更」かアプリの連絡先を直し、書類は別の方法で送ってください"
             )
         return None
 

@@ -171,13 +171,13 @@ def stop_letter(
     # A concurrent correction has replaced the letter.
     stored = lock_invoice(connection, stored)
     require(Act.STOP_LETTER, stored.state)
-    _require_letter(stored)
+    require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
     # The caller commits even if the stop is rejected. The copies of a sent letter are sent, too.
     with connection.transaction():
         withdrawn = withdraw(connection, [newest])
         if not withdrawn:
-            raise _has_left(
+            raise has_left(
                 stored,
                 "止められません。誤りがあれば「訂正」「請求書の取消」「全額の返還」を使ってください",
             )
@@ -212,7 +212,7 @@ def send_letter(
     if _waits_for(connection, stored, decision, setting) and stored.leaves_on is None:
         _decide(connection, stored, "send", decision)
         return False
-    leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
+    leaves_on, due_on = require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
     left, planned = (due_on - today).days, (due_on - leaves_on).days
     if not accepts_near_due and is_due_too_near(stored.state, left, planned, terms.settings.due_least_days):
@@ -228,9 +228,7 @@ def send_letter(
         )
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
     if newest not in _release(connection, stored.tenant_id, newest, contact, today):
-        raise _has_left(
-            stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
-        )
+        raise has_left(stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください")
     _decide(connection, stored, "send", decision)
     return True
 
@@ -291,7 +289,8 @@ def _decide(
     )
 
 
-def _require_letter(stored: StoredInvoice) -> date:
+def require_letter(stored: StoredInvoice) -> date:
+    """The planned day of the invoice's e-mail. :raises BillingError: it has none."""
     if stored.leaves_on is None:
         raise BillingError(
             "NO_LETTER", f"{invoice_label(stored.invoice.number)}には、請求先に送る通知がありません"
@@ -299,7 +298,8 @@ def _require_letter(stored: StoredInvoice) -> date:
     return stored.leaves_on
 
 
-def _has_left(stored: StoredInvoice, advice: str) -> BillingError:
+def has_left(stored: StoredInvoice, advice: str) -> BillingError:
+    """The error that the e-mail was sent, or is being sent."""
     return BillingError(
         "LETTER_HAS_LEFT",
         f"{invoice_label(stored.invoice.number)}の通知は送信済みか送信中のため、{advice}",

@@ -407,6 +407,7 @@ def _obstacle(draft: InvoiceDraft, period: Period) -> TenantSettlement | None:
         Settlement.HELD,
         draft.invoice,
         draft.inputs,
+        number=account.issued.state.number if account.issued else None,
         code="APPROVAL_NEEDED",
         reason=f"{draft.hold}。内容を確認し、正しければ DAG operate_invoices を対象月 {period.start}、"
         f"テナントコード '{account.tenant_code}'、操作"

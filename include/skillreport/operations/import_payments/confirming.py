@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -33,9 +33,26 @@ def confirmed_parts(
     """
     transfers = _usable(platform, [each.transfer_id for each in confirmed])
     numbers = {number for each in confirmed for number in each.numbers}
-    payables = find_payables(platform, numbers)
+    return [
+        replace(_part(transfer, share), is_other=is_other or transfer.doubt == Doubt.ALREADY_ENTERED)
+        for transfer, share in shares_of(
+            confirmed, transfers, find_payables(platform, numbers), fee_tolerance
+        )
+    ]
+
+
+def shares_of(
+    confirmed: Sequence[ConfirmedTransfer],
+    transfers: Mapping[str, FoundTransfer],
+    payables: Mapping[str, Payable],
+    fee_tolerance: int,
+) -> list[tuple[FoundTransfer, MatchedPart]]:
+    """The share of each invoice in its transfer, in the order of payment. Pure.
+
+    :raises ParameterError: as ``confirmed_parts``.
+    """
     open_amounts = {number: payable.open_amount for number, payable in payables.items()}
-    parts: list[TransferPart] = []
+    found: list[tuple[FoundTransfer, MatchedPart]] = []
     for each in confirmed:
         transfer = transfers[each.transfer_id]
         invoices = [_payable(transfer, number, payables.get(number)) for number in each.numbers]
@@ -59,9 +76,8 @@ def confirmed_parts(
             open_amounts[share.number] -= share.amount
         if each.has_fee:
             shares = (*shares[:-1], _with_fee(transfer, shares[-1], open_amounts, fee_tolerance))
-        has_seen = is_other or transfer.doubt == Doubt.ALREADY_ENTERED
-        parts += [replace(_part(transfer, share), is_other=has_seen) for share in shares]
-    return parts
+        found += [(transfer, share) for share in shares]
+    return found
 
 
 def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) -> list[TransferPart]:
@@ -94,10 +110,15 @@ def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) 
 
 
 def _usable(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> dict[str, FoundTransfer]:
+    return require_usable(find_transfers(platform, transfer_ids), transfer_ids)
+
+
+def require_usable(
+    found: Mapping[str, FoundTransfer], transfer_ids: Sequence[str]
+) -> dict[str, FoundTransfer]:
     """The open transfers. :raises ParameterError: one is not open, with the reason."""
     if len(set(transfer_ids)) < len(transfer_ids):
         raise ParameterError("同じ振込が 2 回あります。1 行にまとめてください。")
-    found = find_transfers(platform, transfer_ids)
     for transfer_id in transfer_ids:
         transfer = found.get(transfer_id)
         problem = _problem(transfer)

@@ -10,6 +10,7 @@ from include.skillreport.billing.actions.fields import IsOther
 from include.skillreport.core.entered import plain
 from include.skillreport.core.form import (
     NOTHING_YET,
+    OF_A_FILE,
     Codes,
     Flag,
     Lines,
@@ -43,10 +44,14 @@ class _ConfirmedTransfers(Lines):
     example = ("T261127-0123456789ab=INV-2026-10-001",)
 
     def read_line(self, line: Any) -> ConfirmedTransfer:
-        transfer_id, _, numbers = plain(super().read_line(line)).partition("=")
+        transfer_id, begun, numbers = plain(super().read_line(line)).partition("=")
         named = [each.strip() for each in numbers.replace("、", ",").split(",") if each.strip()]
         has_fee = named[-1:] == [FEE]
         named = named[:-1] if has_fee else named
+        if begun and transfer_id.strip() and not named and not has_fee:
+            raise ValueError(
+                f"の振込 {transfer_id.strip()[:40]} に、請求書がありません。未入金の請求書を選ぶか、番号を入力してください。"
+            )
         if not transfer_id.strip() or not named or FEE in named or len(set(named)) < len(named):
             raise ValueError(
                 f"の {str(line)[:80]!r} が読めません。「振込ID=請求書番号」で、1 行に 1 件書いてください。複数の請求書は「,」で区切り、"
@@ -105,6 +110,7 @@ Payers = Annotated[
 class ImportFiles(Operation):
     """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確定待ちになります。"""
 
+    unchanged = OF_A_FILE
     shows = NOTHING_YET
 
     uploaded: Uploaded = ()
@@ -125,6 +131,7 @@ class Confirm(Operation):
 class SamePayment(Operation):
     """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を登録します。"""
 
+    unchanged = "入金も未入金の額も変わりません。振込は確定待ちから外れます。"
     shows = Shows(ids=("same_transfers",), tenants=False)
 
     same_transfers: SameTransfers
@@ -135,6 +142,7 @@ class SamePayment(Operation):
 class SetAside(Operation):
     """取引先の入金ではない振込を、確定待ちから外します。帳簿には何も入りません。"""
 
+    unchanged = "未入金の額は変わりません。振込は確定待ちから外れます。"
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
     transfer_ids: Transfers
@@ -145,6 +153,7 @@ class SetAside(Operation):
 class ReopenTransfer(Operation):
     """対象外にした振込を、確定待ちに戻します。"""
 
+    unchanged = "未入金の額は変わりません。振込は確定待ちに戻ります。"
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
     transfer_ids: Transfers
@@ -154,6 +163,7 @@ class ReopenTransfer(Operation):
 class ForgetPayers(Operation):
     """登録済み名義を削除します。次の振込から確定待ちになります。記録した入金は変わりません。"""
 
+    unchanged = "記録した入金は変わりません。登録済み名義だけが消えます。"
     shows = Shows(ids=("payers",), tenants=False)
 
     payers: Payers

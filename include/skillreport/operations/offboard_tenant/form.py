@@ -71,6 +71,7 @@ AgeKey = Annotated[
 class OffboardingStage(Operation):
     """A stage of one tenant."""
 
+    unchanged = "テナントの行は、この操作では変わりません。"
     takes_former: ClassVar[bool] = True
     of_month: ClassVar[bool] = False
     shows = Shows("offboardings")

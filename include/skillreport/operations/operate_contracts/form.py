@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm, Shows
+from include.skillreport.core.form import NOTHING_YET, OF_A_FILE, Operation, OperationForm, Shows
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import fields
 
@@ -17,6 +17,7 @@ FORM = OperationForm(OPERATE_CONTRACTS)
 class SetProfile(Operation):
     """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名、税区分、国が変わるか、新しい送付先があれば、承認を待ちます。"""
 
+    mail = "登録から外れる宛先があれば、変更をメールで知らせます。"
     shows = Shows("contracts")
 
     tenants: fields.Tenants
@@ -200,6 +201,7 @@ class AddPayer(Operation):
 class Withdraw(Operation):
     """承認を待っている変更を取り下げます。入力した値は消えます。"""
 
+    unchanged = "契約は、今の登録のままです。"
     shows = Shows(ids=("changes",), tenants=False)
 
     changes: fields.Changes
@@ -210,6 +212,7 @@ class Withdraw(Operation):
 class ImportFile(Operation):
     """CSV の全行を確認して登録します。誤りがあれば何も変えません。承認の必要な行があれば、ファイル全体（レートはその行）が待ちます。"""
 
+    unchanged = OF_A_FILE
     shows = NOTHING_YET
 
     imported_kind: fields.ImportedKind
@@ -222,6 +225,7 @@ class ImportFile(Operation):
 class ExportFiles(Operation):
     """登録のすべてを、種類ごとの CSV にして、保存先の contracts/exported/ に書きます。取込みと同じ形です。"""
 
+    unchanged = "登録は変わりません。ファイルを書くだけです。"
     shows = NOTHING_YET
 
 

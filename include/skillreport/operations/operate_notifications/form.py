@@ -79,6 +79,7 @@ class List(Operation):
 class MessageDecision(Operation):
     """A decision about the selected messages."""
 
+    unchanged = "変わるのは、上の通知の状態だけです。"
     shows = Shows(ids=("messages",), tenants=False)
 
     messages: Messages
@@ -89,6 +90,8 @@ class MessageDecision(Operation):
 @FORM.add("resend", "選んだ通知の再送")
 class Resend(MessageDecision):
     """送信待ちに戻して送信します。停止中のチャネルも再開します。"""
+
+    mail = "選んだ通知を、宛先に送り直します。"
 
 
 @FORM.add("discard", "選んだ通知の破棄")
@@ -106,6 +109,8 @@ class ReopenChannels(Operation):
     """テナントの停止中のチャネルを再開し、待機中の通知を送信します。"""
 
     shows = Shows("channels")
+    unchanged = "変わるのは、チャネルと、待っている通知の状態だけです。"
+    mail = "待っている通知を、宛先に送ります。"
     # An empty list would reopen the channels of all tenants.
     needed_on_board = ("tenants",)
 
@@ -127,6 +132,8 @@ class ListSuppressed(Operation):
 class Lift(Operation):
     """次の通知から、その宛先に送信します。"""
 
+    unchanged = "前に送らなかった通知は、そのままです。"
+    mail = "次の通知から、その宛先に送ります。"
     shows = Shows()
 
     tenants: Tenants
@@ -141,6 +148,8 @@ class Stop(Operation):
     """
 
     shows = Shows("stops")
+    unchanged = "待っている通知の内容と期限は変わりません。"
+    mail = "再開するまで、このテナントに通知を送りません（契約の通知は、選んだときだけ）。"
 
     tenants: Tenants
     reason: Reason
@@ -152,6 +161,8 @@ class Resume(Operation):
     """停止を取り消し、待っている通知を送信します。期限は再開から数えます。"""
 
     shows = Shows("stops")
+    unchanged = "待っている通知の内容は変わりません。"
+    mail = ReopenChannels.mail
 
     tenants: Tenants
     reason: Reason

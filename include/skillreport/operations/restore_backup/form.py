@@ -93,6 +93,8 @@ class Restore(Operation):
 class Compare(Restore):
     """別のスキーマに復元して、現在の行との違いをログに出します。現在の行は変わりません。"""
 
+    unchanged = "現在の行は変わりません。"
+
     tenants: Tenants
 
 
@@ -101,6 +103,8 @@ class Merge(Restore):
     """復元した行を現在の表に反映します。先に「テナントの復元と比較」で違いを確認してください。取得後に増えた行は残ります。
     スキーマ batch の表（請求書、送信待ちの通知など）は反映しません。
     """
+
+    unchanged = "変わる行は、比較の結果のとおりです。"
 
     tenants: Tenants
     reason: Reason
@@ -112,6 +116,8 @@ class NewDatabase(Restore):
     所有者と権限は、スーパーユーザーの接続のときだけ復元します。
     """
 
+    unchanged = "現在のデータベースは変わりません。"
+
     target: Target
     reason: Reason
     tenants: Tenants = ()
@@ -121,6 +127,7 @@ class NewDatabase(Restore):
 class RestoreDeletedRows(Operation):
     """BATCH-002 が削除した行のうち、今ない行を戻します。同じキーの行が今あれば、今の行が残ります。"""
 
+    unchanged = "戻る行は、書庫を読むまで決まりません。結果の画面に出ます。"
     shows = Shows(ids=("archive",))
 
     tenants: Tenants

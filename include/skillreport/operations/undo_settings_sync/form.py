@@ -14,6 +14,7 @@ FORM = OperationForm(UNDO_SETTINGS_SYNC)
 class Undo(Operation):
     """その実行が変えた設定を元の値に戻します。その後に変わった設定は戻しません。"""
 
+    unchanged = "戻す設定は、実行のときに決まり、結果の画面に出ます。"
     shows = Shows(ids=("execution",))
 
     execution: Annotated[

@@ -592,9 +592,10 @@ LEFT JOIN (
 -- The view has one row per file.
 CREATE OR REPLACE VIEW batch.board_accounting_file AS
 SELECT
-    closed.month, closed.handed_over_at, closed.handed_over_by, closed.execution_id, file.key, file.sha256, file.bytes, file.rows
+    closed.month, closed.handed_over_at, closed.handed_over_by, closed.execution_id, file.key, file.sha256, file.bytes, file.rows,
+    file.yen
 FROM batch.accounting_month AS closed
-CROSS JOIN LATERAL jsonb_to_recordset(closed.files) AS file (key text, sha256 text, bytes bigint, rows integer);
+CROSS JOIN LATERAL jsonb_to_recordset(closed.files) AS file (key text, sha256 text, bytes bigint, rows integer, yen bigint);
 
 GRANT SELECT ON
 batch.board_deployment,

@@ -14,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 from skill_batch.board.access import RightsDep
 from skill_batch.board.archived_files import read_now, read_recorded
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.rendering import HEADERS, render
+from skill_batch.board.rendering import HEADERS, file_name, render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.store_access import ArchivedFileError, in_store
 from include.skillreport.billing.accounting.files import provisional_keys
@@ -38,7 +38,13 @@ def accounting_page(request: Request, rights: RightsDep) -> Response:
     provisional, problem = _open_months(today)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        closed = _SQL.rows(connection, "accounting_files", since=(today - _LISTED).replace(day=1), month=None)
+        closed = _SQL.rows(
+            connection,
+            "accounting_files",
+            since=(today - _LISTED).replace(day=1),
+            month=None,
+            execution_id=None,
+        )
     return render(
         request,
         rights,
@@ -47,7 +53,7 @@ def accounting_page(request: Request, rights: RightsDep) -> Response:
         provisional=provisional,
         problem=problem,
         closed=[(month, list(each)) for month, each in groupby(closed, key=itemgetter("month"))],
-        file_name=file_name,
+        over=[month for month, _ in provisional if month < today.replace(day=1)],
     )
 
 
@@ -60,7 +66,7 @@ def accounting_file(request: Request, rights: RightsDep, month: date, name: str)
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        rows = _SQL.rows(connection, "accounting_files", since=month, month=month)
+        rows = _SQL.rows(connection, "accounting_files", since=month, month=month, execution_id=None)
     row = next((each for each in rows if file_name(each) == name), None)
     if row:
         content = read_recorded(row["key"], row["sha256"], row["bytes"])
@@ -72,11 +78,6 @@ def accounting_file(request: Request, rights: RightsDep, month: date, name: str)
         content = read_now(key)
     headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
     return Response(content, headers=headers, media_type="text/csv")
-
-
-def file_name(row: Row) -> str:
-    """The name of an accounting file, without its folder."""
-    return str(row["key"]).rpartition("/")[2]
 
 
 def _open_months(today: date) -> tuple[Sequence[tuple[date, Sequence[Row]]], str]:

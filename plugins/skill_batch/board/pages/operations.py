@@ -22,9 +22,11 @@ from skill_batch.board.actions import (
     unknown_messages,
 )
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
+from skill_batch.board.closing_month import foresee_closing
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.entries import keep_entered, present_values
+from skill_batch.board.entries import keep_entered, present_values, valid_today
 from skill_batch.board.foreseen import compared, foresee, foresees
+from skill_batch.board.offered_invoices import offered_invoices
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -152,11 +154,14 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
     with database.read() as connection:
         targets = describe_targets(connection, action, _selected(action, values), today)
         changes = foresee(connection, rights, action, values, targets, today)
+    changes += foresee_closing(database, rights, action, values, today)
     fixed = [str(each) for each in form.getlist("fixed")]
     return render(
         request,
         rights,
         "changes.html",
+        action=action,
+        foresees=foresees(action),
         changes=changes,
         targets=targets,
         problems=action.problems(values),
@@ -276,13 +281,17 @@ def _clearable(api: AirflowApi, dag_id: str, run_id: str, task: str) -> list[dic
 
 
 def _texts(form: FormData, name: str) -> list[str]:
-    """The values of a field. The input ``name=2`` is about line 2 of an invoice: its value becomes ``2=value``."""
-    of_lines = [
-        f"{key.removeprefix(f'{name}=')}={value}"
-        for key, value in form.multi_items()
-        if key.startswith(f"{name}=") and str(value).strip()
+    """The values of a field. The input ``name=2`` is about line 2 of an invoice: its value becomes ``2=value``. Several inputs of this
+    name become ``2=value,value``, and complete the value ``2=``.
+    """
+    parts: dict[str, list[str]] = {}
+    for key, value in form.multi_items():
+        if key.startswith(f"{name}=") and str(value).strip():
+            parts.setdefault(key.removeprefix(f"{name}="), []).append(str(value))
+    given = [str(value) for value in form.getlist(name)]
+    return [each for each in given if each.removesuffix("=") not in parts] + [
+        f"{thing}={','.join(values)}" for thing, values in parts.items()
     ]
-    return [str(value) for value in form.getlist(name)] + of_lines
 
 
 def _action(dag_id: str, name: str) -> Action:
@@ -350,8 +359,10 @@ def _dialog(
         if targets is None:
             targets = describe_targets(connection, action, selected, today)
         invoice = targets.document(connection) if action.lists_lines else None
+        offered = offered_invoices(connection, action, values)
         changes = foresee(connection, rights, action, values, targets, today)
         comparisons = compared(connection, action, selected, targets)
+    changes += foresee_closing(database, rights, action, values, today)
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
@@ -367,10 +378,13 @@ def _dialog(
         values=values,
         targets=targets,
         invoice=invoice,
+        offered=offered,
+        valid_today=valid_today(action, invoice),
         changes=changes,
         sent_alone=(),
         files=waiting_files(action),
-        problems=action.problems(values),
+        # Nothing is chosen yet in a list that has just been opened.
+        problems=action.problems(values) if problem or not (offered and not offered.chosen) else {},
         compared=comparisons,
         foresees=foresees(action),
         resumes=resumes,

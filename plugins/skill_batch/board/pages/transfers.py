@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.archived_files import list_incoming
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
@@ -69,12 +70,12 @@ class TransferFilters:
 
 @dataclass(frozen=True)
 class IncomingFiles:
-    """The names of the bank files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list.
-
-    ``may_upload``: files can be uploaded here.
+    """The names of the bank files that the next import reads. ``refused``: those that no import reads, with the reason. ``are_read``: a run
+    imports them. ``problem``: why there is no list. ``may_upload``: files can be uploaded here.
     """
 
     names: Sequence[str] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     are_read: bool = True
     problem: str = ""
     may_upload: bool = False
@@ -141,7 +142,8 @@ def load_incoming() -> IncomingFiles:
         found = list_incoming()
     except (SettingsError, ArchivedFileError) as error:
         return IncomingFiles(are_read=are_read, problem=str(error), may_upload=may_upload)
-    return IncomingFiles((*found.files, *found.waiting, *found.refused), are_read, may_upload=may_upload)
+    names = (*found.files, *found.waiting)
+    return IncomingFiles(names, found.refused, are_read, may_upload=may_upload)
 
 
 def _filters(
@@ -173,6 +175,8 @@ def render_transfers(request: Request, rights: Rights, page: Transfers) -> Respo
         "transfers.html",
         section="/invoices",
         page=page,
+        import_cron=IMPORT_PAYMENTS.cron,
+        is_paused=bool(page.incoming.names) and AirflowApi(request).is_paused(IMPORT_PAYMENTS.dag_id),
         doubts=DOUBTS,
         most_megabytes=MOST_BYTES // 10**6,
     )

@@ -208,6 +208,15 @@ SELECT
             AND past.number IS NOT null
     ) AS first_issued_on,
     (
+        SELECT letter.may_leave FROM batch.board_letter AS letter
+        WHERE letter.letter_id = invoice.letter_id
+        LIMIT 1 -- noqa: AM09
+    ) AS may_leave,
+    exists(
+        SELECT FROM batch.board_reminder_stop AS stop
+        WHERE stop.tenant_id = invoice.tenant_id AND (stop.invoice_id IS null OR stop.invoice_id = invoice.invoice_id)
+    ) AS has_no_reminders,
+    (
         SELECT
             coalesce(
                 jsonb_agg(
@@ -229,6 +238,43 @@ WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
+
+-- name: present_transfers
+-- The columns of a transfer in billing (FoundTransfer). The board does not see the key of the payer, and no decision needs it.
+SELECT
+    transfer_id, booked_on, amount, rest, payer_name, '' AS payer_key, payer_code, is_cancellation,
+    set_aside_at IS NOT null AS is_set_aside, NOT is_open AND rest > 0 AND set_aside_at IS null AS is_cancelled, doubt
+FROM batch.board_transfer
+WHERE transfer_id = any(%(ids)s);
+
+-- name: offered_invoices
+-- The unpaid invoices for a transfer, the likeliest first: chosen ones, those of a tenant with this payer, of this amount, with a fee.
+SELECT
+    coalesce(tenant.tenant_code, receivable.tenant_id) AS tenant_code, receivable.counterparty, receivable.invoice_id,
+    receivable.number, receivable.due_on, receivable.open_amount, count(*) OVER () AS hits
+FROM batch.board_receivable AS receivable
+INNER JOIN batch.board_transfer AS transfer ON transfer.transfer_id = %(transfer_id)s
+LEFT JOIN batch.board_tenant AS tenant ON receivable.tenant_id = tenant.tenant_id
+WHERE receivable.currency = 'JPY' AND receivable.open_amount > 0
+ORDER BY
+    coalesce(array_position(%(chosen)s::text[], receivable.number), 1000) ASC,
+    exists(
+        SELECT FROM batch.board_payer AS payer
+        WHERE payer.tenant_id = receivable.tenant_id AND payer.payer_name = transfer.payer_name
+    ) DESC,
+    receivable.open_amount = transfer.rest DESC,
+    receivable.open_amount - transfer.rest BETWEEN 0 AND %(fee_tolerance)s DESC,
+    receivable.due_on ASC, length(receivable.number) ASC, receivable.number ASC
+LIMIT %(most)s;
+
+-- name: present_payables
+-- The columns of a document that a payment names (Payable).
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.invoice_id, invoice.tenant_id, invoice.number,
+    invoice.kind, invoice.status, invoice.currency, invoice.issued_on, invoice.open_amount
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE invoice.number = any(%(numbers)s);
 
 -- name: about_entry
 -- The data for an entry's limit (billing/entry_limits.py), as entered_yen, recurring_yen and currency_of of billing, and the
