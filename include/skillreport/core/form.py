@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from include.skillreport.core.run_spec import OperationSpec
 
 
+Input = Literal["text", "date", "month", "lines", "flag", "choice"]
+
+
 class Field:
     """A form field, used in an ``Annotated`` type. Base class: a one-line text. Subclasses parse other types.
 
@@ -37,7 +40,7 @@ class Field:
     """
 
     # The input in the board's dialog.
-    input: Literal["text", "date", "month", "lines", "flag", "choice"] = "text"
+    input: Input = "text"
     example: Any = ""
 
     def __init__(
@@ -109,7 +112,7 @@ class Number(Field):
 class Day(Field):
     """A day (Asia/Tokyo)."""
 
-    input = "date"
+    input: Input = "date"
     example = "2026-10-31"
 
     def read(self, value: Any) -> date:
