@@ -19,7 +19,7 @@ from skill_batch.notifiers.failure_alert import attempt_of
 from skill_batch.notifiers.run_links import board_address
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
 from include.skillreport.billing.second_person import CONFIRMATION
-from include.skillreport.core.form import Field, Lines
+from include.skillreport.core.form_fields import Field, Lines
 from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, APPROVE_INVOICES
 from include.skillreport.core.run_plan import ASK, LIST_HELD, RECORD_ANSWER
 

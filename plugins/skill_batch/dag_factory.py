@@ -22,7 +22,7 @@ from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.failure_kinds import runbook_of
-from include.skillreport.core.form import Day, Flag
+from include.skillreport.core.form_fields import Day, Flag
 from include.skillreport.core.run_plan import CLOSE_RUN
 from include.skillreport.core.run_spec import (
     BatchFamily,

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from include.skillreport.core.form import Field, Lines
+from include.skillreport.core.form_fields import Field, Lines
 
 _TEXT = {"type": ["null", "string"]}  # The form sends null for an empty field.
 

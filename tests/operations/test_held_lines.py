@@ -16,6 +16,7 @@ from tests.worlds.billing_rows import (
     customer,
     invoice,
     operate,
+    outcomes,
     reasons,
     run_billing,
     states,
@@ -98,7 +99,8 @@ def test_a_line_after_the_approval_of_another_is_held_by_itself(
 
     result = operate(database, "bill_again", reason="宛名の誤り")
 
-    assert "未承認の個別明細の合計 6,000 JPY が" in reasons(result)["A"]
+    (note,) = outcomes(host, result)["A"]["notes"]
+    assert "未承認の個別明細の合計 6,000 JPY が" in note
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Batch
-from include.skillreport.core.form import ReasonField
+from include.skillreport.core.form_fields import ReasonField
 from include.skillreport.core.operation_catalog import (
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,

@@ -22,18 +22,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN, period_of, require_past
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
-from include.skillreport.core.form import (
-    NO_MAIL,
-    Day,
-    Field,
-    Flag,
-    Lines,
-    Month,
-    Operation,
-    OperationForm,
-    Shows,
-    is_empty,
-)
+from include.skillreport.core.form import NO_MAIL, Operation, OperationForm, Shows, is_empty
+from include.skillreport.core.form_fields import Day, Field, Flag, Lines, Month
 from include.skillreport.core.run_spec import BatchSpec, RunSpec, WorksOn
 from include.skillreport.operations.forms import FORMS
 

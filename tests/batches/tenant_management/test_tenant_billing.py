@@ -442,7 +442,7 @@ def _created_before_all_time(host: psycopg.Connection) -> None:
 @pytest.mark.parametrize(
     ("break_tenant", "drafts", "code", "reason"),
     [
-        (_no_plan, 0, "NO_PLAN", "プランが設定されていません。MST_Tenant.subscription_plan か"),
+        (_no_plan, 0, "NO_PLAN", "プランが設定されていません。アプリのテナントのプランか"),
         (_unknown_plan, 0, "UNKNOWN_PLAN", "プラン 'GOLD' は料金表（2026-04-01 版）にありません。"),
         (_no_price, 0, "NO_PRICE", "プラン BASIC に通貨 USD の価格がありません（料金表 2026-04-01 版）。"),
         (_no_exchange_rate, 0, "NO_EXCHANGE_RATE", "USD の円換算レートがありません（2026-10-31 以前、"),
@@ -585,7 +585,7 @@ def test_a_contract_ended_before_the_month_is_not_billed(
 
     result = run_billing(database)
 
-    why = "請求対象の契約がありません（契約は 2026-09-30 まで）。稼働中です。契約を更新したなら MST_Tenant の契約終了日を直してください"
+    why = "請求対象の契約がありません（契約は 2026-09-30 まで）。稼働中です。契約を更新したなら、アプリの契約終了日を直してください"
     assert outcomes(host, result)["A"]["details"] == {"settlement": "not billable", "attention": [why]}
     assert invoices(host) == []
 

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.form import Day, Field, Lines, described
+from include.skillreport.core.form import described
+from include.skillreport.core.form_fields import Day, Field, Lines
 
 if TYPE_CHECKING:
     from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts

@@ -11,7 +11,7 @@ from pydantic import PlainSerializer
 
 from include.skillreport.billing.second_person import CONFIRMATION
 from include.skillreport.core.entered import entered_number, plain
-from include.skillreport.core.form import (
+from include.skillreport.core.form_fields import (
     Choice,
     Code,
     Day,

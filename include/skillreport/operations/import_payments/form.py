@@ -8,17 +8,8 @@ from pydantic import PlainSerializer
 
 from include.skillreport.billing.actions.fields import IsOther
 from include.skillreport.core.entered import plain
-from include.skillreport.core.form import (
-    NOTHING_YET,
-    OF_A_FILE,
-    Codes,
-    Flag,
-    Lines,
-    Operation,
-    OperationForm,
-    ReasonField,
-    Shows,
-)
+from include.skillreport.core.form import NOTHING_YET, OF_A_FILE, Operation, OperationForm, Shows
+from include.skillreport.core.form_fields import Codes, Flag, Lines, ReasonField
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 
 FORM = OperationForm(IMPORT_PAYMENTS)

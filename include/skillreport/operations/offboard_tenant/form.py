@@ -6,15 +6,8 @@ from datetime import date
 from typing import Annotated, ClassVar
 
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.form import (
-    Code,
-    Codes,
-    Flag,
-    Operation,
-    OperationForm,
-    ReasonField,
-    Shows,
-)
+from include.skillreport.core.form import Operation, OperationForm, Shows
+from include.skillreport.core.form_fields import Code, Codes, Flag, ReasonField
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 
 FORM = OperationForm(OFFBOARD_TENANT)

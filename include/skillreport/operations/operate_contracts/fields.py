@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.core.entered import plain
-from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Flag, Lines, Number, ReasonField
+from include.skillreport.core.form_fields import (
+    Choice,
+    Code,
+    Codes,
+    Day,
+    Field,
+    Flag,
+    Lines,
+    Number,
+    ReasonField,
+)
 
 # The folders of the files to import, and of the exported files.
 INCOMING = "contracts/incoming"

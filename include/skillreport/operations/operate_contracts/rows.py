@@ -39,7 +39,8 @@ from include.skillreport.billing.receivables.transfer import code_key, payer_key
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.form import Day, Field, Lines, Operation
+from include.skillreport.core.form import Operation
+from include.skillreport.core.form_fields import Day, Field, Lines
 from include.skillreport.operations.operate_contracts import form
 from include.skillreport.operations.operate_contracts.fields import EXPORTED, INCOMING
 from include.skillreport.operations.operate_contracts.form import FORM

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from include.skillreport.core.form import (
-    Codes,
-    Flag,
-    Lines,
-    Operation,
-    OperationForm,
-    ReasonField,
-    Shows,
-)
+from include.skillreport.core.form import Operation, OperationForm, Shows
+from include.skillreport.core.form_fields import Codes, Flag, Lines, ReasonField
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)

@@ -6,16 +6,8 @@ from datetime import date
 from typing import Annotated
 
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.form import (
-    Code,
-    Field,
-    Flag,
-    Lines,
-    Operation,
-    OperationForm,
-    ReasonField,
-    Shows,
-)
+from include.skillreport.core.form import Operation, OperationForm, Shows
+from include.skillreport.core.form_fields import Code, Field, Flag, Lines, ReasonField
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 
 FORM = OperationForm(RESTORE_BACKUP)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from include.skillreport.core.form import Code, Lines, Operation, OperationForm, ReasonField, Shows
+from include.skillreport.core.form import Operation, OperationForm, Shows
+from include.skillreport.core.form_fields import Code, Lines, ReasonField
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 
 FORM = OperationForm(UNDO_SETTINGS_SYNC)

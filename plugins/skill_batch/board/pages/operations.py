@@ -43,7 +43,7 @@ from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
-from include.skillreport.core.form import Field
+from include.skillreport.core.form_fields import Field
 from include.skillreport.core.operation_catalog import SCHEDULED
 from include.skillreport.operations.forms import FORMS
 
