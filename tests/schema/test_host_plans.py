@@ -124,6 +124,9 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
+    "billing/load_accounts": Statement(
+        {"period_start": date(2026, 10, 1), "period_end": date(2026, 10, 31)}, role="batch_tenant"
+    ),
     "billing/lock_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "billing/unsent_reminders": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "billing/withdraw_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),

@@ -21,6 +21,7 @@ from tests.worlds.billing_rows import (
     billing_profile,
     customer,
     invoice,
+    invoices,
     operate,
     outcomes,
     run_billing,
@@ -144,6 +145,19 @@ def test_a_copy_that_has_left_makes_a_void_known(
     assert host.execute(
         """SELECT count(*) FROM "HIS_NotificationLog" WHERE id LIKE 'void-%'"""
     ).fetchone() == (4,)
+
+
+@pytest.mark.usefixtures("billed")
+@pytest.mark.parametrize("operations", [["reissue"], ["void", "bill_again"]])
+def test_a_new_invoice_names_one_whose_copy_has_left(
+    database: Database, host: psycopg.Connection, operations: list[str]
+) -> None:
+    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT' WHERE id LIKE '%-copy-2'""")
+
+    for operation in operations:
+        letter(database, operation)
+
+    assert invoices(host, "A")[-1]["content"]["replaces"]["number"] == "INV-2026-10-001"
 
 
 @pytest.mark.usefixtures("billed")

@@ -199,15 +199,19 @@ LEFT JOIN LATERAL (
                             AND (message.attempts > 0 OR message.status NOT IN ('pending', 'retry', 'withdrawn'))
                     )
                 )
-            FROM (
-                SELECT 'invoice-' || past.invoice_id AS letter_id
-                UNION ALL
-                SELECT format('invoice-%%s-r%%s', revision.invoice_id, revision.revision)
-                FROM batch.invoice_revision AS revision
-                WHERE revision.invoice_id = past.invoice_id
-            ) AS document
-            LEFT JOIN batch.letter_copy AS copy ON document.letter_id = copy.letter_id AND copy.place > 0
-            INNER JOIN batch.tenant_notification AS letter ON letter.id IN (document.letter_id, copy.notification_id)
+            FROM batch.tenant_notification AS letter
+            -- An array, because a join would read the whole log.
+            WHERE letter.id = any(array(
+                SELECT unnest(ARRAY[document.letter_id, copy.notification_id])
+                FROM (
+                    SELECT 'invoice-' || past.invoice_id AS letter_id
+                    UNION ALL
+                    SELECT format('invoice-%%s-r%%s', revision.invoice_id, revision.revision)
+                    FROM batch.invoice_revision AS revision
+                    WHERE revision.invoice_id = past.invoice_id
+                ) AS document
+                LEFT JOIN batch.letter_copy AS copy ON document.letter_id = copy.letter_id
+            ))
         ), true))
     ORDER BY past.finalized_at DESC
     LIMIT 1
