@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -149,7 +149,6 @@ def rising_tiers(draw: st.DrawFn, *, flat: bool) -> list[Tier]:
 
 
 @given(rising_tiers(flat=True), quantities, quantities)
-@settings(deadline=None)
 def test_more_units_never_cost_less_with_graduated_prices(
     prices: list[Tier], one: Decimal, other: Decimal
 ) -> None:
@@ -158,7 +157,6 @@ def test_more_units_never_cost_less_with_graduated_prices(
 
 
 @given(rising_tiers(flat=False))
-@settings(deadline=None)
 def test_graduated_prices_have_no_jump_where_no_tier_has_a_flat_amount(prices: list[Tier]) -> None:
     step = Decimal("0.000001")
     for ending, following in pairwise(prices):
@@ -168,7 +166,6 @@ def test_graduated_prices_have_no_jump_where_no_tier_has_a_flat_amount(prices: l
 
 
 @given(rising_tiers(flat=True), quantities)
-@settings(deadline=None)
 def test_tiers_that_all_cost_the_same_are_one_standard_price(prices: list[Tier], quantity: Decimal) -> None:
     alike = [tier(each.up_to, "1.5") for each in prices]
     expected = amount_of("standard", quantity, unit_amount="1.5")

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.money import RoundingMode
@@ -120,7 +120,6 @@ RATES = dict.fromkeys(TaxCategory, 0) | {STANDARD: 10, REDUCED: 8}
     st.booleans(),
     st.sampled_from(RoundingMode),
 )
-@settings(deadline=None)
 def test_tax_does_not_depend_on_the_order_of_the_lines(
     orders: tuple[list[tuple[TaxCategory, Decimal]], ...], included: bool, rounding: RoundingMode
 ) -> None:
@@ -129,7 +128,6 @@ def test_tax_does_not_depend_on_the_order_of_the_lines(
 
 
 @given(some_lines, st.booleans(), st.sampled_from(RoundingMode))
-@settings(deadline=None)
 def test_the_tax_of_a_rate_is_within_a_yen_of_exact(
     lines: list[tuple[TaxCategory, Decimal]], included: bool, rounding: RoundingMode
 ) -> None:

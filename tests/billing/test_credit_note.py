@@ -202,7 +202,7 @@ def test_the_tax_in_yen_of_a_part_is_at_the_originals_rate() -> None:
     st.lists(st.tuples(st.integers(1, 5), st.integers(1, 10_000)), max_size=8),
     st.sampled_from(RoundingMode),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_partial_credits_and_the_rest_cancel_the_invoice_exactly(
     original: Invoice, parts: list[tuple[int, int]], rounding: RoundingMode
 ) -> None:
@@ -230,7 +230,6 @@ def test_partial_credits_and_the_rest_cancel_the_invoice_exactly(
 @given(
     months(), st.lists(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 100)), max_size=3), max_size=4)
 )
-@settings(deadline=None)
 def test_every_credit_note_lowers_the_debt_and_never_below_0(
     month: BillingInputs, wanted: list[list[tuple[int, int]]]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.errors import BillingError
@@ -45,7 +45,6 @@ def test_an_amount_is_rounded_to_the_minor_unit_as_the_issuer_chose(
 
 
 @given(st.decimals(-(10**12), 10**12, places=6), st.sampled_from(RoundingMode))
-@settings(deadline=None)
 def test_a_negative_amount_mirrors_the_positive_one(amount: Decimal, mode: RoundingMode) -> None:
     assert round_to_minor_unit(-amount, "JPY", mode) == -round_to_minor_unit(amount, "JPY", mode)
 

@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
@@ -159,7 +159,6 @@ fees = st.integers(0, 10**9).map(Decimal)
 
 
 @given(fees, st.sets(st.integers(1, 30)), st.sampled_from(RoundingMode))
-@settings(deadline=None)
 def test_the_exact_parts_of_a_month_add_up_to_the_whole(
     fee: Decimal, cuts: set[int], mode: RoundingMode
 ) -> None:
@@ -170,7 +169,6 @@ def test_the_exact_parts_of_a_month_add_up_to_the_whole(
 
 
 @given(fees, st.integers(1, 30), st.sampled_from(RoundingMode))
-@settings(deadline=None)
 def test_two_displayed_parts_differ_from_the_whole_by_one_yen_at_most(
     fee: Decimal, days: int, mode: RoundingMode
 ) -> None:

@@ -28,14 +28,13 @@ DISCOUNTS = (LineKind.PERCENTAGE_DISCOUNT, LineKind.FIXED_DISCOUNT)
 
 
 @given(months())
-@settings(deadline=None)
 def test_lines_tax_and_total_equal_the_oracle_of_the_rules(month: BillingInputs) -> None:
     _require_equal_to_the_oracle(month)
 
 
 @pytest.mark.long
 @given(months())
-@settings(max_examples=5_000, deadline=None)
+@settings(max_examples=5_000)
 def test_thousands_of_months_equal_the_oracle_of_the_rules(month: BillingInputs) -> None:
     _require_equal_to_the_oracle(month)
 
@@ -72,7 +71,6 @@ def _refusal_code(month: BillingInputs) -> str | None:
 
 
 @given(months())
-@settings(deadline=None)
 def test_the_displayed_lines_make_the_subtotal_and_with_the_tax_the_total(month: BillingInputs) -> None:
     invoice = priced(month)
     assert sum(line.amount for line in invoice.lines) == invoice.subtotal
@@ -82,7 +80,6 @@ def test_the_displayed_lines_make_the_subtotal_and_with_the_tax_the_total(month:
 
 
 @given(months())
-@settings(deadline=None)
 def test_every_amount_can_be_paid_and_is_its_exact_amount_rounded_once(month: BillingInputs) -> None:
     for line in priced(month).lines:
         assert line.amount.as_tuple().exponent == minor_unit(month.currency).as_tuple().exponent
@@ -90,7 +87,6 @@ def test_every_amount_can_be_paid_and_is_its_exact_amount_rounded_once(month: Bi
 
 
 @given(months())
-@settings(deadline=None)
 def test_nothing_is_ever_negative_but_a_discount_and_a_deduction(month: BillingInputs) -> None:
     invoice = priced(month)
     assert invoice.total >= 0
@@ -105,7 +101,6 @@ def test_nothing_is_ever_negative_but_a_discount_and_a_deduction(month: BillingI
 
 
 @given(months(), st.decimals(0, 10**6, places=3))
-@settings(deadline=None)
 def test_the_minimum_is_always_reached_without_the_one_off_lines(
     month: BillingInputs, minimum: Decimal
 ) -> None:
@@ -121,7 +116,6 @@ def test_the_minimum_is_always_reached_without_the_one_off_lines(
     rounding=st.sampled_from(RoundingMode),
 )
 @example(fees=(10, 10, 10), discount=29, rounding=RoundingMode.FLOOR)
-@settings(deadline=None)
 def test_an_amount_off_is_exact_and_leaves_no_rate_below_0(
     fees: tuple[int, int, int], discount: int, rounding: RoundingMode
 ) -> None:
@@ -134,7 +128,6 @@ def test_an_amount_off_is_exact_and_leaves_no_rate_below_0(
 
 
 @given(months())
-@settings(deadline=None)
 def test_the_language_changes_words_and_no_figure(month: BillingInputs) -> None:
     def figures(language: str) -> list[tuple[Any, ...]]:
         lines = calculate(month.model_copy(update={"language": language})).lines
@@ -154,7 +147,7 @@ def shuffled(value: Any, random: Any) -> Any:
 
 
 @given(months(), st.randoms())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_stored_inputs_have_the_same_bytes_in_any_key_order(month: BillingInputs, random: Any) -> None:
     stored = json.dumps(shuffled(json.loads(month.canonical_json()), random))
     again = BillingInputs.model_validate_json(stored)
@@ -164,7 +157,6 @@ def test_stored_inputs_have_the_same_bytes_in_any_key_order(month: BillingInputs
 
 
 @given(months())
-@settings(deadline=None)
 def test_an_invoice_survives_its_storage(month: BillingInputs) -> None:
     invoice = priced(month)
     assert (
@@ -176,7 +168,6 @@ def test_an_invoice_survives_its_storage(month: BillingInputs) -> None:
 
 
 @given(months())
-@settings(deadline=None)
 def test_a_credit_exactly_cancels_its_original(month: BillingInputs) -> None:
     original = priced(month)
     assume(original.total > 0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.pricing.usage import (
@@ -117,7 +117,6 @@ month_of_bytes = st.lists(st.integers(0, 10**13), min_size=31, max_size=31)
 
 
 @given(month_of_bytes)
-@settings(deadline=None)
 def test_the_average_of_a_month_is_rounded_up_to_a_tenth(stored: list[int]) -> None:
     days = [
         UsageDay(
@@ -137,7 +136,6 @@ def test_the_average_of_a_month_is_rounded_up_to_a_tenth(stored: list[int]) -> N
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=31, max_size=31), st.integers(1, 30))
-@settings(deadline=None)
 def test_two_parts_of_a_month_have_no_other_average_than_the_month(users: list[int], cut: int) -> None:
     days = october("active_users", users)
     parts = [
@@ -149,7 +147,6 @@ def test_two_parts_of_a_month_have_no_other_average_than_the_month(users: list[i
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=31, max_size=31), st.integers(1, 30))
-@settings(deadline=None)
 def test_two_parts_of_a_month_never_have_more_than_the_months_most(users: list[int], cut: int) -> None:
     days = october("active_users", users)
     parts = [

@@ -152,7 +152,7 @@ def test_no_figure_depends_on_how_a_row_is_written(database: Database) -> None:
     with database.connect() as host:
         plant_people(host)
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
         @given(actions)
         def check(rows: list[Action]) -> None:
             host.execute(

@@ -150,7 +150,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_json_is_read_as_json(value: Any) -> None:
     assert value_of(json.dumps(value, ensure_ascii=False)) == value
@@ -201,7 +200,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(PIECES | st.text(max_size=4), max_size=25).map("".join))
 @example('"\\UFFFFFFFF"')
 @example("%YAML 1." + "9" * 5000 + "\n--- a")

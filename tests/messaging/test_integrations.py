@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.core.database import tenant_transaction
@@ -247,7 +247,6 @@ WHOLE_BOTS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     channel=st.sampled_from(list(CHANNELS.values())),
     auth=st.none() | st.text(max_size=20) | (WHOLE_BOTS | JSON).map(json.dumps),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.messaging.channels import CHANNELS
@@ -90,7 +90,6 @@ def test_the_pause_doubles_from_an_hour_up_to_a_day(attempts: int, pause: timede
     assert backoff(attempts, 1) == pause * 1.1
 
 
-@settings(deadline=None)
 @given(attempts=st.integers(1, 30), spread=st.floats(0, 1))
 def test_jitter_makes_a_pause_longer_by_a_tenth_at_most(attempts: int, spread: float) -> None:
     assert backoff(attempts, 0) <= backoff(attempts, spread) <= backoff(attempts, 0) * (1 + JITTER)
@@ -218,7 +217,6 @@ def test_an_address_that_does_not_exist_is_not_written_to_again() -> None:
     assert all(after(channel, code).suppresses_address for channel, code in addresses)
 
 
-@settings(deadline=None)
 @given(CHANNEL_AND_RESULTS, st.floats(0, 1))
 def test_a_message_is_never_tried_more_often_than_it_may_be(
     channel_and_results: tuple[Channel, list[SendResult]], spread: float
@@ -241,7 +239,6 @@ def test_a_message_is_never_tried_more_often_than_it_may_be(
     assert counted == step.attempts <= channel.attempts
 
 
-@settings(deadline=None)
 @given(CHANNEL_AND_RESULTS, st.integers(0, 4), st.floats(0, 1))
 def test_only_letters_are_repeated_that_may_have_arrived(
     channel_and_results: tuple[Channel, list[SendResult]], attempts: int, spread: float

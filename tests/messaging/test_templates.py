@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.messaging.channels import CHANNELS
@@ -460,7 +460,6 @@ def test_a_value_adds_no_header_and_no_control_character_to_the_letter(
 # Whatever the value ----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(value=HOSTILE)
 def test_no_value_is_a_control_in_slack(value: str) -> None:
     rendered = written("{{ v }}", SLACK, v=value)
@@ -473,7 +472,6 @@ def test_no_value_is_a_control_in_slack(value: str) -> None:
     assert html.unescape(rendered.text) == f"件名\n{value}"
 
 
-@settings(deadline=None)
 @given(value=HOSTILE)
 def test_no_value_is_markdown_in_a_card(value: str) -> None:
     subject, body = card_texts(written("{{ v }}", TEAMS, subject="{{ v }}", v=value))
@@ -483,7 +481,6 @@ def test_no_value_is_markdown_in_a_card(value: str) -> None:
     assert re.sub(r"\\(.)", r"\1", body) == value
 
 
-@settings(deadline=None)
 @given(first=HOSTILE, last=HOSTILE)
 def test_no_two_values_are_a_mention_in_line_works(first: str, last: str) -> None:
     body = first + last
@@ -496,7 +493,6 @@ def test_no_two_values_are_a_mention_in_line_works(first: str, last: str) -> Non
         assert rendered.text.replace("＜", "<") == body.replace("＜", "<")
 
 
-@settings(deadline=None)
 @given(value=HOSTILE)
 def test_no_value_is_a_tag_in_a_letter(value: str) -> None:
     rendered = written("{{ v }}", is_html=True, v=value)
@@ -510,7 +506,6 @@ def test_no_value_is_a_tag_in_a_letter(value: str) -> None:
     assert "<" not in body.replace("<br>\n", "")
 
 
-@settings(deadline=None)
 @given(body=HOSTILE)
 def test_a_text_that_is_no_template_is_shown_as_it_is(body: str) -> None:
     post, letter = literal(SLACK, body, body), literal(EMAIL, body, body)
@@ -542,7 +537,6 @@ def test_an_applications_html_is_sent_unchanged_by_mail_and_as_text_elsewhere() 
     ]
 
 
-@settings(deadline=None)
 @given(value=HOSTILE, channel=st.sampled_from(list(CHANNELS.values())))
 def test_a_subject_is_always_one_line(value: str, channel: Channel) -> None:
     rendered = written("本文", channel, subject="件名 {{ v }} 終", v=value)
@@ -551,7 +545,6 @@ def test_a_subject_is_always_one_line(value: str, channel: Channel) -> None:
     assert rendered.subject.startswith("件名 ")
 
 
-@settings(deadline=None)
 @given(
     body=st.lists(
         st.sampled_from(

@@ -422,7 +422,7 @@ def test_tenant_ids_may_hold_whatever_sql_arrays_and_paths_are_made_of(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # the connection keeps no state between examples
 @given(
     ids=st.lists(

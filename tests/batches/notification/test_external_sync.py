@@ -825,7 +825,7 @@ def test_the_override_is_a_flag_for_tenants_that_are_named(
         run_sync(database, services, codes=codes, allow_many=value)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     listings=st.lists(
         st.lists(

@@ -111,7 +111,7 @@ def test_the_nearest_threshold_that_was_reached_is_the_reminder_of_the_day(
     assert keys(written(CERTIFICATE, days_left=days_left)) == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(missed=st.sets(st.integers(0, 40)))
 def test_each_threshold_is_written_once_whichever_days_are_missed(missed: set[int]) -> None:
     days_of: defaultdict[str, list[int]] = defaultdict(list)

@@ -238,7 +238,7 @@ def test_the_operators_overrides_are_never_touched_nor_looked_at(
 # Protected settings ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=protected_spellings())
 def test_protected_settings_are_never_written_and_their_values_never_kept(
     database: Database, host: psycopg.Connection, key: str

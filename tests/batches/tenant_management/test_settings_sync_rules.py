@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.batches.settings_sync.digest import TenantProblems, digest_lines
@@ -74,7 +74,6 @@ def _with_key(key: str) -> str:
     return yaml.safe_dump(content, allow_unicode=True)
 
 
-@settings(deadline=None)  # it parses YAML
 @given(protected_spellings())
 def test_a_protected_key_is_refused_in_every_spelling(key: str) -> None:
     assert is_protected(key)
@@ -346,7 +345,6 @@ def test_values_with_the_same_meaning_are_no_difference(
     assert same_value(one, other, data_type) is is_same
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.sampled_from([None, *DataType, "x"]))
 def test_no_row_breaks_the_checks(value: str, rules: str, data_type: str | None) -> None:
     problems_of([Setting("id", value, value, data_type=data_type, validation_rules=rules)])

@@ -248,7 +248,8 @@ FROM batch.board_transfer
 WHERE transfer_id = any(%(ids)s);
 
 -- name: offered_invoices
--- The unpaid invoices for a transfer, the likeliest first: chosen ones, those of a tenant with this payer, of this amount, with a fee.
+-- The unpaid invoices for a transfer, the likeliest first: chosen ones, those of a tenant with this payer, of this amount, then
+-- those less a fee.
 SELECT
     coalesce(tenant.tenant_code, receivable.tenant_id) AS tenant_code, receivable.counterparty, receivable.invoice_id,
     receivable.number, receivable.due_on, receivable.open_amount, count(*) OVER () AS hits
@@ -258,7 +259,7 @@ LEFT JOIN batch.board_tenant AS tenant ON receivable.tenant_id = tenant.tenant_i
 WHERE receivable.currency = 'JPY' AND receivable.open_amount > 0
 ORDER BY
     coalesce(array_position(%(chosen)s::text[], receivable.number), 1000) ASC,
-    exists(
+    EXISTS (
         SELECT FROM batch.board_payer AS payer
         WHERE payer.tenant_id = receivable.tenant_id AND payer.payer_name = transfer.payer_name
     ) DESC,
