@@ -167,7 +167,7 @@ def test_one_wrong_line_is_credited_by_two_persons(
         task.find(page, "INV-2026-10-001")
         task.press(page, "一部の返還")
         dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text("税抜の金額か、数量")
+        expect(dialog).to_contain_text("返す金額（税抜）か、数量")
         dialog.locator("[name='credit_lines=1']").fill("1500")
         dialog.locator("[name=reason]").fill("単価の誤り")
         site.picture(page, "task-line", full=False)
