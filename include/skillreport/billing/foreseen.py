@@ -21,6 +21,7 @@ from include.skillreport.billing.receivables.payment import (
     require_acceptable,
     require_payable,
 )
+from include.skillreport.billing.state import Act, require
 
 _CLAIMED = "請求額（税込、返還を引いた額）"
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
@@ -170,13 +171,14 @@ def new_invoice() -> Foreseen:
     return Foreseen(None, _NEW_INVOICE, None, _CALCULATED, in_words=True)
 
 
-def live_invoice(present: Sequence[PresentInvoice]) -> PresentInvoice | None:
-    """The final invoice of the tenant's month that is neither void nor credited in full, or None."""
-    return next(
-        (
-            each
-            for each in present
-            if each.of_month and each.stored.state.is_live and each.stored.state.number
-        ),
-        None,
-    )
+def live_invoice(present: Sequence[PresentInvoice], act: Act | None = None) -> PresentInvoice | None:
+    """The final invoice of the tenant's month that is neither void nor credited in full, or None.
+
+    :raises BillingError: its state does not permit ``act``.
+    """
+    for each in present:
+        if each.of_month and each.stored.state.is_live and each.stored.state.number:
+            if act:
+                require(act, each.stored.state)
+            return each
+    return None

@@ -43,12 +43,11 @@ class FeeDifference(PaymentAction):
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         from include.skillreport.billing.foreseen import live_invoice
         from include.skillreport.billing.ledger.adjustments import fee_amount
-        from include.skillreport.billing.state import Act, require
+        from include.skillreport.billing.state import Act
 
-        live = live_invoice(present)
+        live = live_invoice(present, Act.FEE_DIFFERENCE)
         if live is None:
             return ()
-        require(Act.FEE_DIFFERENCE, live.stored.state)
         live.require_day(self.fee_on)
         return (live.opened(-fee_amount(live.stored, self.fee_amount, live.fee_tolerance)),)
 
@@ -90,12 +89,11 @@ class WriteOff(PaymentAction):
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         from include.skillreport.billing.foreseen import live_invoice
         from include.skillreport.billing.ledger.adjustments import write_off_amount
-        from include.skillreport.billing.state import Act, require
+        from include.skillreport.billing.state import Act
 
-        live = live_invoice(present)
+        live = live_invoice(present, Act.WRITE_OFF)
         if live is None:
             return ()
-        require(Act.WRITE_OFF, live.stored.state)
         live.require_day(self.written_off_on)
         return (live.opened(-write_off_amount(live.stored, self.written_off_amount)),)
 

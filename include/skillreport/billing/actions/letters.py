@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction
 from include.skillreport.billing.actions.fields import AcceptNearDue, Confirmed, Reason
-from include.skillreport.billing.state import Act, invoice_label, require
+from include.skillreport.billing.state import Act, invoice_label
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
@@ -112,9 +112,5 @@ def _foreseen(present: Sequence[PresentInvoice], act: Act | None, after: str) ->
     """The sending of the e-mail after the decision. ``act``: the state must allow it, whoever decides."""
     from include.skillreport.billing.foreseen import live_invoice
 
-    live = live_invoice(present)
-    if live is None:
-        return ()
-    if act:
-        require(act, live.stored.state)
-    return (live.letter(after),)
+    live = live_invoice(present, act)
+    return (live.letter(after),) if live else ()

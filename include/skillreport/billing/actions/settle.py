@@ -184,13 +184,10 @@ class Reissue(SettleAction):
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         from include.skillreport.billing.foreseen import VOIDED, live_invoice, new_invoice
-        from include.skillreport.billing.state import Act, require
+        from include.skillreport.billing.state import Act
 
-        live = live_invoice(present)
-        if live is None:
-            return ()
-        require(Act.REISSUE, live.stored.state)
-        return live.worded(*VOIDED), new_invoice()
+        live = live_invoice(present, Act.REISSUE)
+        return (live.worded(*VOIDED), new_invoice()) if live else ()
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Void the unpaid invoices, and issue new ones."""

@@ -42,13 +42,10 @@ class Void(TenantAction):
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         from include.skillreport.billing.foreseen import live_invoice
-        from include.skillreport.billing.state import Act, require
+        from include.skillreport.billing.state import Act
 
-        live = live_invoice(present)
-        if live is None:
-            return ()
-        require(Act.VOID, live.stored.state)
-        return (live.claimed(live.stored.state.total * 0),)
+        live = live_invoice(present, Act.VOID)
+        return (live.claimed(live.stored.state.total * 0),) if live else ()
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Void the unpaid invoice. A retry changes nothing."""
