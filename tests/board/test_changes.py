@@ -14,6 +14,9 @@ import pytest
 from skill_batch.board.access import Rights
 from skill_batch.board.actions import find_action
 from skill_batch.board.foreseen import foresees
+from skill_batch.board.statements import SQL
+from include.skillreport.billing.ledger.payments import find_payables
+from include.skillreport.billing.receivables.payment import Payable
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.operations.forms import FORMS
@@ -122,6 +125,21 @@ def test_every_dialog_says_what_changes_or_why_not_and_who_gets_mail(board: Boar
             dialog = board.get(f"/operations/{dag_id}/{action.name}").text
             assert (action.unchanged or "欄に入力すると、変わる値がここに出ます。") in dialog, action.name
             assert action.mail in dialog, action.name
+
+
+@pytest.mark.usefixtures("october")
+def test_the_board_reads_a_payable_invoice_as_the_run_does(database: Database) -> None:
+    reissued_at = datetime(2026, 11, 10, 12, tzinfo=JAPAN)
+    operate(database, "reissue", "CODE-A", reason="宛名の誤り", run_at=reissued_at)
+    numbers = ["INV-2026-10-001", "INV-2026-10-002"]
+    with database.connect("batch_platform") as platform, database.connect("batch_board") as reader:
+        payables = find_payables(platform, numbers)
+        read = SQL.rows(reader, "present_payables", numbers=numbers)
+    assert {row.pop("tenant_code") for row in read} == {"CODE-A"}
+    assert {row["number"]: Payable(**row) for row in read} == payables
+    replaced, replacement = (payables[number] for number in numbers)
+    assert replaced.replaced_by == replacement.number
+    assert replacement.first_issued_on == replaced.issued_on < replacement.issued_on
 
 
 def test_the_dialog_of_a_reissue_names_both_invoices(

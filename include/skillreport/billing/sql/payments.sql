@@ -1,23 +1,9 @@
 -- name: find_payable
--- Invoices and credit notes of any status by number: of the transaction's tenants, or as batch_platform of all. A customer may
--- have paid an earlier invoice of the month. So the earliest payment date is the date of the month's first one.
+-- Documents of any status by number: of the transaction's tenants, or as batch_platform of all.
 SELECT
-    invoice.invoice_id, invoice.tenant_id, invoice.number, invoice.kind, invoice.status, invoice.currency, invoice.issued_on,
-    invoice.open_amount,
-    (
-        SELECT min(past.issued_on) FROM batch.invoice AS past
-        WHERE
-            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
-            AND past.number IS NOT null
-    ) AS first_issued_on,
-    (
-        SELECT live.number FROM batch.invoice AS live
-        WHERE
-            live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start AND live.kind = 'invoice'
-            AND live.status = 'finalized' AND NOT live.credited AND live.number <> invoice.number
-    ) AS replaced_by
-FROM batch.invoice
-WHERE invoice.number = any(%(numbers)s);
+    invoice_id, tenant_id, number, kind, status, currency, issued_on, open_amount, first_issued_on, replaced_by
+FROM batch.payable
+WHERE number = any(%(numbers)s);
 
 -- name: overpaid_of_month
 SELECT number FROM batch.invoice

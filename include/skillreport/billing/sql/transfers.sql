@@ -109,19 +109,10 @@ WHERE transfer.cancelled_by IS NOT null AND payment.reversed_at IS null
 ORDER BY payment.transfer_id, payment.payment_id;
 
 -- name: load_unpaid
--- The open invoices in yen, with the first possible payment day: the issue date of the month's first invoice.
-SELECT
-    invoice.tenant_id,
-    invoice.number,
-    invoice.open_amount,
-    (
-        SELECT min(past.issued_on) FROM batch.invoice AS past
-        WHERE
-            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
-            AND past.number IS NOT null
-    ) AS earliest,
-    invoice.due_on
+-- The open invoices in yen, with the first possible payment day.
+SELECT invoice.tenant_id, invoice.number, invoice.open_amount, payable.first_issued_on AS earliest, invoice.due_on
 FROM batch.invoice
+INNER JOIN batch.payable ON invoice.invoice_id = payable.invoice_id
 WHERE
     invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status = 'finalized' AND NOT invoice.credited
     AND invoice.open_amount > 0 AND invoice.currency = 'JPY';

@@ -617,9 +617,10 @@ batch.board_usage_warning,
 batch.board_invoice,
 batch.board_calculation,
 batch.board_extra_charge,
--- The views of results.sql that decide if a user's entry waits.
+-- The views of results.sql that foresee what a user's entry does.
 batch.board_entry_yen,
 batch.board_recurring_yen,
+batch.board_payable,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_accounting_file,

@@ -70,7 +70,7 @@ SELECT
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
--- The next two views exist twice: for a tenant's runs with the reader's privileges, and for the board. A view with its owner's
+-- The next three views exist twice: for a tenant's runs with the reader's privileges, and for the board. A view with its owner's
 -- privileges does not pass them to an underlying view with the reader's.
 
 -- Entries for a tenant's month without a second user's approval: typed lines at the newest rate, credit notes and write-offs at
@@ -153,7 +153,38 @@ $view$;
     END LOOP;
 END;
 $do$;
-GRANT SELECT ON batch.entry_yen, batch.recurring_yen TO batch_tenant;
+
+-- Invoices and credit notes as the documents that a payment names (Payable). A customer may have paid an earlier invoice
+-- of the month, so the first possible payment day is the issue date of the month's first one. replaced_by: the month's valid
+-- invoice, if that is another one.
+DO $do$
+DECLARE
+    created text;
+BEGIN
+    FOREACH created IN ARRAY ARRAY['payable WITH (security_invoker)', 'board_payable'] LOOP
+        EXECUTE 'CREATE OR REPLACE VIEW batch.' || created || ' AS ' || $view$
+SELECT
+    invoice.invoice_id, invoice.tenant_id, invoice.number, invoice.kind, invoice.status, invoice.currency, invoice.issued_on,
+    invoice.open_amount,
+    (
+        SELECT min(past.issued_on) FROM batch.invoice AS past
+        WHERE
+            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
+            AND past.number IS NOT null
+    ) AS first_issued_on,
+    (
+        SELECT live.number FROM batch.invoice AS live
+        WHERE
+            live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start AND live.kind = 'invoice'
+            AND live.status = 'finalized' AND NOT live.credited AND live.number <> invoice.number
+    ) AS replaced_by
+FROM batch.invoice
+$view$;
+    END LOOP;
+END;
+$do$;
+GRANT SELECT ON batch.entry_yen, batch.recurring_yen, batch.payable TO batch_tenant;
+GRANT SELECT ON batch.payable TO batch_platform;
 
 -- Invoices marked as paid by the application or a recorded payment. paid_on: the day in Japan, or null.
 CREATE OR REPLACE VIEW batch.all_paid_billing AS

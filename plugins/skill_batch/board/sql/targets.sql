@@ -201,12 +201,7 @@ SELECT
     invoice.fee_total, invoice.written_off_total, invoice.open_amount, invoice.is_paid, invoice.is_carried,
     invoice.is_stopped, invoice.corrected_by, invoice.input_hash, invoice.execution_id, invoice.leaves_on,
     calculation.inputs,
-    (
-        SELECT min(past.issued_on) FROM batch.board_invoice AS past
-        WHERE
-            past.tenant_id = invoice.tenant_id AND past.period_start = invoice.period_start AND past.kind = 'invoice'
-            AND past.number IS NOT null
-    ) AS first_issued_on,
+    payable.first_issued_on,
     (
         SELECT letter.may_leave FROM batch.board_letter AS letter
         WHERE letter.letter_id = invoice.letter_id
@@ -233,6 +228,7 @@ SELECT
     ) AS credits
 FROM batch.board_invoice AS invoice
 INNER JOIN batch.board_calculation AS calculation ON invoice.invoice_id = calculation.invoice_id
+INNER JOIN batch.board_payable AS payable ON invoice.invoice_id = payable.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
@@ -269,13 +265,14 @@ ORDER BY
 LIMIT %(most)s;
 
 -- name: present_payables
--- The columns of a document that a payment names (Payable).
+-- The documents that a payment names, with the columns of Payable.
 SELECT
-    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.invoice_id, invoice.tenant_id, invoice.number,
-    invoice.kind, invoice.status, invoice.currency, invoice.issued_on, invoice.open_amount
-FROM batch.board_invoice AS invoice
-LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
-WHERE invoice.number = any(%(numbers)s);
+    coalesce(tenant.tenant_code, payable.tenant_id) AS tenant_code, payable.invoice_id, payable.tenant_id, payable.number,
+    payable.kind, payable.status, payable.currency, payable.issued_on, payable.open_amount, payable.first_issued_on,
+    payable.replaced_by
+FROM batch.board_payable AS payable
+LEFT JOIN batch.board_tenant AS tenant ON payable.tenant_id = tenant.tenant_id
+WHERE payable.number = any(%(numbers)s);
 
 -- name: about_entry
 -- The data for an entry's limit (billing/entry_limits.py), as entered_yen, recurring_yen and currency_of of billing, and the
