@@ -27,7 +27,7 @@ from skill_batch.notifiers.failure_alert import (
 )
 from skill_batch.placement import placement_of
 from skill_batch.task_docs import task_doc
-from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.failure_kinds import NO_RESULT, kind_of
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_plan import (
     ANNOUNCE,
@@ -268,13 +268,28 @@ class BatchFlow:
         if states.get(opening) != "success":
             # If a step before open_run failed, open_run did not start.
             ended = ("success", "skipped")
-            raise _earlier_step_failed(
-                context, next(task_id for task_id in ids.values() if states.get(task_id) not in ended)
-            )
+            first = next(task_id for task_id in ids.values() if states.get(task_id) not in ended)
+            if states.get(first) == "upstream_failed":
+                raise self._earlier_batch_failed(context)
+            raise _earlier_step_failed(context, first)
         unmapped = [ids[step] for step in ids if Needs.RUN in step.needs and not step.is_mapped]
         failed = next((task_id for task_id in unmapped if states.get(task_id) != "success"), None)
         error = _earlier_step_failed(context, failed) if failed else None
         return states, self._pull(context, key=_RUN_KEY), error
+
+    def _earlier_batch_failed(self, context: Context) -> Exception:
+        """The error of a batch that did not start because the batch before it in the family's DAG failed. That batch sends the alert."""
+        from include.skillreport.core.execution.run_log import EarlierStepFailedError
+
+        assert isinstance(self.spec, BatchSpec), "an operation waits for no batch"
+        earlier = self.spec.after
+        assert earlier, f"{self.spec.id} waits for no batch"
+        kinds = (
+            reported_kind(context["ti"], f"{earlier.slug}.{step.id}", attempt_of(context))
+            for step in plan_of(earlier)
+            if not step.is_mapped
+        )
+        return EarlierStepFailedError(f"{earlier.slug}.{CLOSE_RUN.id}", next(filter(None, kinds), NO_RESULT))
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
         from include.skillreport.core.execution.run_log import MappedInstance

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import ParamValidationError
 
+from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.batches.tenant_usage.batch import TenantUsageBatch
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.schema.deploy import detach
@@ -326,6 +327,23 @@ def test_the_family_dag_skips_what_was_not_chosen(runs: DagRuns, database: Datab
     assert done.state == "success"
     assert log_of_runs(database) == []
     assert slack.messages == []
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("batches", [["BATCH-018-01"], ["BATCH-018-01", "BATCH-018-02", "BATCH-018-04"]])
+def test_a_failed_batch_is_reported_once_for_those_that_wait_for_it(
+    runs: DagRuns, database: Database, slack: StandIns, batches: list[str]
+) -> None:
+    done = runs.test(FAMILY_DAG_ID, RUN_DATE, batches=batches, tenants=["NOBODY"])
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    assert "BATCH-018-01" in message.text
+    assert "NOBODY" in message.text
+    # The DAG's callback sends the alerts that are not stored.
+    with database.connect() as connection:
+        stored = connection.execute("SELECT alert_key FROM batch.operator_alert").fetchall()
+    assert {batch_of_key(key) for (key,) in stored} == {"BATCH-018-01", "BATCH-018-02", "BATCH-018-04"}
 
 
 def test_a_shard_whose_batch_cannot_be_created_leaves_the_reason(
