@@ -24,7 +24,7 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, connect_metadata, folder_of_dags
 from tests.conftest import Database, Server, metadata_database
 from tests.dags.running_airflow import NO_SCHEDULE, Api, answer_request, open_request, running_airflow
-from tests.deploy.cleanup import cleanup_command
+from tests.deploy.cleanup import cleanup_commands
 from tests.fab_installation import PASSWORD, commands_of, fab_installation, run_command
 from tests.worlds import billing_rows
 
@@ -136,13 +136,22 @@ def _the_command_of_the_page_keeps_it(
             ("xcom", "timestamp"),
         ):
             metadata.execute(f"UPDATE {table} SET {column} = {column} - interval '400 days'")
-    run_command(fab, *cleanup_command())
+        metadata.execute(
+            "INSERT INTO asset_event (asset_id, extra, source_map_index, timestamp)"
+            " VALUES (1, '{}', -1, now() - interval '400 days')"
+        )
+    for command in cleanup_commands():
+        run_command(fab, *command)
     with connect_metadata(metadata_url) as metadata:
         kept = metadata.execute(
             "SELECT DISTINCT dag_id FROM dag_run WHERE run_type <> 'scheduled'"
         ).fetchall()
         tasks = metadata.execute("SELECT DISTINCT dag_id FROM task_instance").fetchall()
+        old_events = metadata.execute(
+            "SELECT count(*) FROM asset_event WHERE timestamp < now() - interval '90 days'"
+        ).fetchone()
     assert (kept, tasks) == ([(APPROVE_INVOICES.dag_id,)], [(APPROVE_INVOICES.dag_id,)])
+    assert old_events == (0,)
     waiting = suzuki.on(APPROVE_INVOICES.dag_id)
     assert waiting.state(asked) == "running"
     assert open_request(waiting, asked)["subject"] == "保留中の請求書 2 件の承認（2026-10 分）"

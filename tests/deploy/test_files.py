@@ -20,7 +20,7 @@ from airflow.configuration import conf
 from skill_batch.masking import ADAPTER
 from include.skillreport.core.operation_catalog import APPROVALS
 from tests.airflow_installation import PROJECT
-from tests.deploy.cleanup import cleanup_command
+from tests.deploy.cleanup import cleanup_commands
 from tests.packaging.matrix import SERVERS
 
 SYSTEMD, HELM = PROJECT / "deploy/systemd", PROJECT / "deploy/helm"
@@ -114,19 +114,20 @@ def _hardening(unit: Path) -> str:
 
 def test_the_pages_cleaning_of_airflow_leaves_the_approvals_out() -> None:
     """``airflow db clean`` deletes runs that wait for a person, too."""
-    wanted = cleanup_command()
-    excluded = wanted[wanted.index("--exclude-dag-ids") + 1].split(",")
-    assert excluded == sorted({spec.dag_id for spec in APPROVALS.values()})
-    assert get_parser().parse_args(wanted).exclude_dag_ids == excluded
+    commands = cleanup_commands()
+    runs, events = (get_parser().parse_args(command) for command in commands)
+    assert runs.exclude_dag_ids == sorted({spec.dag_id for spec in APPROVALS.values()})
+    assert events.tables == ["asset_event"]
 
-    unit, *files = sections(CLEANUP)["Service"]["execstart"]
-    assert [each.split()[0] for each in files] == ["/usr/bin/find", "/usr/bin/find"]
+    *units, logs, folders = sections(CLEANUP)["Service"]["execstart"]
+    assert {logs.split()[0], folders.split()[0]} == {"/usr/bin/find"}
     bash, option, chart = load(HELM / "values.yaml")["databaseCleanup"]["args"]
     assert (bash, option) == ("bash", "-c")
-    shell = unit.replace("$$", "$").replace("%%", "%")
-    for command in (chart, shlex.split(shell)[2]):
+    unit = "\n".join(shlex.split(each.replace("$$", "$").replace("%%", "%"))[2] for each in units)
+    wanted = [argument for command in commands for argument in command]
+    for shell in (chart, unit):
         printed = subprocess.run(
-            ["bash", "-c", re.sub(r"exec \S*airflow ", "printf '%s\\n' ", command)],
+            ["bash", "-c", re.sub(r"(exec )?\S*airflow ", "printf '%s\\n' ", shell)],
             capture_output=True,
             text=True,
             check=True,
