@@ -182,6 +182,11 @@ def test_the_dialogs_say_what_the_runs_do(board: Board, database: Database, host
             "move_payment",
             {"paid_reference": "FT-0", "paid_to": "INV-2026-09-001", "moved_amount": "400", "reason": "誤り"},
         ),
+        (
+            "move_payment",
+            {"paid_reference": "FT-2", "paid_to": "INV-2026-09-001", "moved_amount": "300", "reason": "誤り"},
+        ),
+        ("reverse_payment", {"paid_reference": "FT-2-2", "reason": "誤り"}),
     ]
     opened = _open_amounts(host)
     for name, values in steps:

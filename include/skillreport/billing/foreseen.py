@@ -24,6 +24,7 @@ from include.skillreport.billing.receivables.payment import (
 from include.skillreport.billing.state import Act, require
 
 _CLAIMED = "請求額（税込、返還を引いた額）"
+_ZERO = Decimal(0)
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
 
 ACCOUNTING_MONTH = "会計月"
@@ -105,6 +106,7 @@ class PresentInvoice:
             document.issued_on,
             state.open_amount,
             self.first_issued_on,
+            written_off_total=state.written_off_total,
         )
 
     def require_day(self, day: date | None) -> None:
@@ -152,12 +154,32 @@ class PresentInvoice:
         return opened(state.number, state.open_amount, change, self.stored.invoice.currency)
 
     def paid(self, amount: Decimal) -> Foreseen:
-        """The open amount before and after a payment. Its surplus recovers written-off amounts."""
-        state = self.stored.state
-        return self.opened(recovered_amount(state.written_off_total, state.open_amount - amount) - amount)
+        """The open amount before and after a payment."""
+        return paid(self.payable, amount)
+
+    def reversed(self, payment: Mapping[str, Any], kept: Decimal = _ZERO) -> Foreseen:
+        """The open amount before and after the reversal of a payment or refund, with its fee or recovery. ``kept`` is recorded again."""
+        if payment["kind"] == "refund":
+            return self.opened(-payment["amount"])
+        state, adjusted = self.stored.state, payment["adjusted"]
+        # A fee that was already taken back stays so. A recovery is negative.
+        change = payment["amount"] + (adjusted if state.fee_total >= adjusted else _ZERO)
+        if kept:
+            change -= kept
+            change += recovered_amount(
+                state.written_off_total - min(adjusted, _ZERO), state.open_amount + change
+            )
+        return self.opened(change)
 
     def _amount(self, title: str, before: Decimal, after: Decimal) -> Foreseen:
         return Foreseen(self.stored.state.number, title, before, after, self.stored.invoice.currency)
+
+
+def paid(payable: Payable, amount: Decimal) -> Foreseen:
+    """The open amount before and after a payment, with the fee of a bank transfer. Its surplus recovers written-off amounts."""
+    left = payable.open_amount - amount
+    change = recovered_amount(payable.written_off_total, left) - amount
+    return opened(payable.number, payable.open_amount, change, payable.currency)
 
 
 def opened(number: str | None, before: Decimal, change: Decimal, currency: str) -> Foreseen:

@@ -34,11 +34,11 @@ from include.skillreport.billing.contract_kinds import (
 from include.skillreport.billing.contract_kinds import BillingContact as Contact
 from include.skillreport.billing.entry_limits import MONTHS, excess_reason
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.foreseen import Foreseen, PresentInvoice, opened
+from include.skillreport.billing.foreseen import Foreseen, PresentInvoice, paid
 from include.skillreport.billing.ledger.contacts import BillingContact
 from include.skillreport.billing.ledger.stored_invoice import stored_document, stored_invoice
 from include.skillreport.billing.ledger.transfers import FoundTransfer
-from include.skillreport.billing.money import EXACT, YEN
+from include.skillreport.billing.money import EXACT
 from include.skillreport.billing.receivables.due_dates import leaving_day
 from include.skillreport.billing.receivables.payment import Payable
 from include.skillreport.billing.second_person import approval_words
@@ -258,14 +258,12 @@ def _of_transfers(
         shares = shares_of(confirmed, require_usable(transfers, ids), payables, settings.fee_tolerance)
     except ParameterError as error:
         return [ForeseenChange("", problem=str(error))]
-    changes: dict[str, Decimal] = {}
+    amounts: dict[str, Decimal] = {}
     for _, share in shares:
-        changes[share.number] = changes.get(share.number, Decimal(0)) - share.amount - share.fee
+        amounts[share.number] = amounts.get(share.number, Decimal(0)) + share.amount + share.fee
     return [
-        ForeseenChange(
-            rows[number]["tenant_code"], [opened(number, payables[number].open_amount, change, YEN)]
-        )
-        for number, change in changes.items()
+        ForeseenChange(rows[number]["tenant_code"], [paid(payables[number], amount)])
+        for number, amount in amounts.items()
     ]
 
 

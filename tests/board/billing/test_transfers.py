@@ -165,7 +165,7 @@ def test_the_invoices_of_a_transfer_are_chosen_from_the_unpaid_ones(
 
 
 def test_the_dialog_of_a_confirmation_says_what_is_left_to_pay(
-    board: Board, transfers: dict[str, str]
+    board: Board, host: psycopg.Connection, transfers: dict[str, str]
 ) -> None:
     def said(line: str) -> str:
         answer = board.post("/operations/import_payments/confirm/changes", {"transfers": line})
@@ -179,6 +179,14 @@ def test_the_dialog_of_a_confirmation_says_what_is_left_to_pay(
     assert "はありません" in said(f"T261127-000000000009={part}")
     assert "存在しません" in said(f"{RIGHT}=INV-2026-10-999")
     assert "すでに入金" not in said(f"{RIGHT}={part}")
+
+    write_off = "UPDATE batch.invoice SET written_off_total = %s WHERE number = %s"
+    host.execute(write_off, [9_000, part])
+    try:
+        # The surplus of 9,100 yen recovers the write-off first.
+        assert f"PART {part} 未入金（マイナスは過入金）: 900 JPY → -100 JPY" in said(f"{RIGHT}={part}")
+    finally:
+        host.execute(write_off, [0, part])
 
 
 def test_lists_that_are_cut_say_how_many_there_are(

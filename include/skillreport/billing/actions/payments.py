@@ -115,7 +115,7 @@ class ReversePayment(TenantAction):
         if found is None:
             return ()
         invoice, payment = found
-        return (invoice.opened(payment["amount"] if payment["kind"] == "payment" else -payment["amount"]),)
+        return (invoice.reversed(payment),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Reverse the month's payment or refund with the reference."""
@@ -167,7 +167,7 @@ class MovePayment(PaymentAction):
         )
         moved = replace(whole, number=self.paid_to, amount=self.moved_amount or whole.amount)
         require_movable(whole, moved, target.payable)
-        return source.opened(moved.amount), target.paid(moved.amount)
+        return source.reversed(row, whole.amount - moved.amount), target.paid(moved.amount)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Move the payment with the reference from the month's invoice to another invoice of the tenant."""
@@ -329,10 +329,7 @@ class ImportPayments(Action):
 def _only_payment(
     present: Sequence[PresentInvoice], reference: str, number: str
 ) -> tuple[PresentInvoice, Mapping[str, Any]] | None:
-    """The only reversible payment of the month with this reference, and its invoice.
-
-    None if the invoice has adjustments, because a reversal takes back the payment's adjustments.
-    """
+    """The only reversible payment of the month with this reference, and its invoice."""
     found = [
         (each, payment)
         for each in present
@@ -340,7 +337,7 @@ def _only_payment(
         for payment in each.payments
         if payment["reference"] == reference and payment["reversed_at"] is None
     ]
-    return found[0] if len(found) == 1 and not found[0][0].stored.state.is_adjusted else None
+    return found[0] if len(found) == 1 else None
 
 
 def _import_tenant(desk: Desk, tenant_id: str, payments: list[Payment]) -> Outcome:

@@ -40,7 +40,7 @@ class Payable:
     """A document that a payment names. ``open_amount`` is left after credit notes and payments, negative if overpaid.
 
     ``first_issued_on`` is the issue date of the month's first invoice, which the customer may have paid. ``replaced_by`` is the number
-    of the month's valid invoice, if that is another one.
+    of the month's valid invoice, if that is another one. ``written_off_total`` is what a payment can recover.
     """
 
     invoice_id: str
@@ -53,6 +53,7 @@ class Payable:
     open_amount: Decimal
     first_issued_on: date | None = None
     replaced_by: str | None = None
+    written_off_total: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)

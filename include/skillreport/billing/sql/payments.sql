@@ -1,7 +1,8 @@
 -- name: find_payable
 -- Documents of any status by number: of the transaction's tenants, or as batch_platform of all.
 SELECT
-    invoice_id, tenant_id, number, kind, status, currency, issued_on, open_amount, first_issued_on, replaced_by
+    invoice_id, tenant_id, number, kind, status, currency, issued_on, open_amount, first_issued_on, replaced_by,
+    written_off_total
 FROM batch.payable
 WHERE number = any(%(numbers)s);
 

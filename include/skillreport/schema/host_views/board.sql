@@ -249,7 +249,11 @@ FROM batch.invoice_revision;
 CREATE OR REPLACE VIEW batch.board_payment AS
 SELECT
     payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, reason, entered_by, entered_at,
-    reversed_at, reversed_by, reversal_reason
+    reversed_at, reversed_by, reversal_reason,
+    (
+        SELECT coalesce(sum(adjustment.amount), 0) FROM batch.adjustment
+        WHERE adjustment.payment_id = payment.payment_id
+    ) AS adjusted
 FROM batch.payment;
 
 -- Transfers of bank files belong to no tenant. The board shows them only to users who may confirm them.

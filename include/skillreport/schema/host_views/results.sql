@@ -177,7 +177,8 @@ SELECT
         WHERE
             live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start AND live.kind = 'invoice'
             AND live.status = 'finalized' AND NOT live.credited AND live.number <> invoice.number
-    ) AS replaced_by
+    ) AS replaced_by,
+    invoice.written_off_total
 FROM batch.invoice
 $view$;
     END LOOP;

@@ -269,7 +269,7 @@ LIMIT %(most)s;
 SELECT
     coalesce(tenant.tenant_code, payable.tenant_id) AS tenant_code, payable.invoice_id, payable.tenant_id, payable.number,
     payable.kind, payable.status, payable.currency, payable.issued_on, payable.open_amount, payable.first_issued_on,
-    payable.replaced_by
+    payable.replaced_by, payable.written_off_total
 FROM batch.board_payable AS payable
 LEFT JOIN batch.board_tenant AS tenant ON payable.tenant_id = tenant.tenant_id
 WHERE payable.number = any(%(numbers)s);
@@ -305,7 +305,7 @@ LEFT JOIN batch.board_entry_yen AS entry
 GROUP BY asked.tenant_id, tenant.profile, tenant.stated;
 
 -- name: present_payments
-SELECT invoice_id, kind, paid_on, amount, currency, method, reference, reversed_at
+SELECT invoice_id, kind, paid_on, amount, currency, method, reference, reversed_at, adjusted
 FROM batch.board_payment
 WHERE invoice_id = any(%(invoice_ids)s)
 ORDER BY entered_at;
