@@ -162,8 +162,7 @@ class PresentInvoice:
         if payment["kind"] == "refund":
             return self.opened(-payment["amount"])
         state, adjusted = self.stored.state, payment["adjusted"]
-        # A fee that was already taken back stays so. A recovery is negative.
-        change = payment["amount"] + (adjusted if state.fee_total >= adjusted else _ZERO)
+        change = payment["amount"] + state.taken_back(adjusted)
         if kept:
             change -= kept
             change += recovered_amount(
