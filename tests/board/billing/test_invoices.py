@@ -276,6 +276,17 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
     assert "承認依頼が出ていません。承認の DAG を実行してください" in held
 
 
+def test_an_issued_invoice_says_what_it_does_not_have(board: Board, ids: dict[str, str]) -> None:
+    def empty(name: str) -> list[str]:
+        text = board.get(f"/invoices/{ids[name]}").text
+        return re.findall(r"<h2>([^<]*)</h2>\s*<p class=\"muted\">ありません。</p>", text)
+
+    assert empty("STOPPED") == ["入金と返金", "手数料差額と貸倒れ", "返還"]
+    assert empty("PARTLY") == ["手数料差額と貸倒れ", "返還"]
+    assert empty("PART") == ["入金と返金", "手数料差額と貸倒れ"]
+    assert empty("B") == []  # a draft
+
+
 def test_replaced_and_credited_documents_lead_to_each_other(
     reader: psycopg.Connection, host: psycopg.Connection, ids: dict[str, str]
 ) -> None:
