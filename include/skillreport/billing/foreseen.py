@@ -14,7 +14,11 @@ from typing import Any
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.ledger.letters import has_left, require_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
-from include.skillreport.billing.receivables.adjustment import recovered_amount, require_day
+from include.skillreport.billing.receivables.adjustment import (
+    amount_taken_back,
+    recovered_amount,
+    require_day,
+)
 from include.skillreport.billing.receivables.payment import (
     Payable,
     Payment,
@@ -23,8 +27,9 @@ from include.skillreport.billing.receivables.payment import (
 )
 from include.skillreport.billing.state import Act, require
 
-_CLAIMED = "請求額（税込、返還を引いた額）"
 _ZERO = Decimal(0)
+
+_CLAIMED = "請求額（税込、返還を引いた額）"
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
 
 ACCOUNTING_MONTH = "会計月"
@@ -162,7 +167,7 @@ class PresentInvoice:
         if payment["kind"] == "refund":
             return self.opened(-payment["amount"])
         state, adjusted = self.stored.state, payment["adjusted"]
-        change = payment["amount"] + state.taken_back(adjusted)
+        change = payment["amount"] + amount_taken_back(adjusted, state.fee_total)
         if kept:
             change -= kept
             change += recovered_amount(

@@ -78,10 +78,6 @@ class InvoiceState:
         """True if a fee or a write-off is recorded."""
         return bool(self.fee_total or self.written_off_total)
 
-    def taken_back(self, adjusted: Decimal) -> Decimal:
-        """What a reversal takes back of the payment's fee or (negative) recovery: nothing of a fee that a user took back before."""
-        return adjusted if self.fee_total >= adjusted else Decimal(0)
-
     @property
     def is_owed(self) -> bool:
         """True if an amount is left to pay. False if only the application marks it as paid."""

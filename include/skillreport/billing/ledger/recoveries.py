@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.billing.receivables.adjustment import (
     Adjustment,
     AdjustmentKind,
+    amount_taken_back,
     recovered_amount,
     recovery,
 )
@@ -98,10 +99,13 @@ def take_back_adjustments(
     taken back do not change.
     """
     rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
-    if sum((row["amount"] for row in rows), Decimal(0)):
+    if not rows:
+        return
+    # A payment has one adjustment. Its sum is 0 after it was taken back.
+    adjusted = sum((row["amount"] for row in rows), Decimal(0))
+    if amount_taken_back(adjusted, rows[-1]["fee_total"]):
         entered = AdjustmentAuthor(
             rows[-1]["taken_back_on"], reason, entered_by, execution_id, payment_id=payment_id
         )
         adjustment = Adjustment.model_validate(rows[-1]["content"])
-        if adjustment.kind is AdjustmentKind.RECOVERY or rows[-1]["fee_total"] >= adjustment.amount:
-            insert_adjustment(connection, invoice_id, adjustment.negated(), entered)
+        insert_adjustment(connection, invoice_id, adjustment.negated(), entered)

@@ -188,6 +188,11 @@ def recovered_amount(written_off_total: Decimal, open_amount: Decimal) -> Decima
     return max(min(written_off_total, -open_amount), _ZERO)
 
 
+def amount_taken_back(adjusted: Decimal, fee_total: Decimal) -> Decimal:
+    """What the reversal of a payment takes back of its fee or (negative) recovery: nothing of a fee that was taken back before."""
+    return adjusted if fee_total >= adjusted else _ZERO
+
+
 def taken_back(adjustments: Sequence[Adjustment]) -> list[Adjustment]:
     """The adjustments that take back these adjustments of one kind: one for each account, with their sum."""
     by_contra: dict[Contra, list[Adjustment]] = {}
