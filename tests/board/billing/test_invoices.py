@@ -279,7 +279,7 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
 def test_an_issued_invoice_says_what_it_does_not_have(board: Board, ids: dict[str, str]) -> None:
     def empty(name: str) -> list[str]:
         text = board.get(f"/invoices/{ids[name]}").text
-        return re.findall(r"<h2>([^<]*)</h2>\s*<p class=\"muted\">ありません。</p>", text)
+        return re.findall(r"<h2>([^<]*)</h2>\s*<p class=\"muted\">記録はありません。</p>", text)
 
     assert empty("STOPPED") == ["入金と返金", "手数料差額と貸倒れ", "返還"]
     assert empty("PARTLY") == ["手数料差額と貸倒れ", "返還"]
