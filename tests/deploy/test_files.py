@@ -123,6 +123,7 @@ def test_the_pages_cleaning_of_airflow_leaves_the_approvals_out() -> None:
     assert {logs.split()[0], folders.split()[0]} == {"/usr/bin/find"}
     bash, option, chart = load(HELM / "values.yaml")["databaseCleanup"]["args"]
     assert (bash, option) == ("bash", "-c")
+    assert all("'exec " in each for each in units)
     unit = "\n".join(shlex.split(each.replace("$$", "$").replace("%%", "%"))[2] for each in units)
     wanted = [argument for command in commands for argument in command]
     for shell in (chart, unit):

@@ -150,7 +150,9 @@ def test_a_foreign_view_on_a_changed_view_is_named_and_kept(database: Database, 
     with database.connect() as connection, _next_code(tmp_path, view=OTHER_COLUMNS):
         connection.execute("CREATE VIEW public.deployed AS SELECT revision FROM batch.board_deployment")
 
-        with pytest.raises(SchemaError, match=r"deployed.*batch\.board_deployment"):
+        with pytest.raises(
+            SchemaError, match=r"(view |ビュー)deployed.*(view |ビュー)batch\.board_deployment"
+        ):
             upgrade(database.dsn)
 
         assert connection.execute("SELECT revision FROM public.deployed").fetchone() == (BASELINE_REVISION,)
