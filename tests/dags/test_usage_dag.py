@@ -346,6 +346,21 @@ def test_a_failed_batch_is_reported_once_for_those_that_wait_for_it(
     assert {batch_of_key(key) for (key,) in stored} == {"BATCH-018-01", "BATCH-018-02", "BATCH-018-04"}
 
 
+@pytest.mark.usefixtures("tenants")
+def test_a_partial_batch_is_reported_once_for_each_run_of_its_family(
+    runs: DagRuns, database: Database, slack: StandIns
+) -> None:
+    with database.connect() as host:
+        host_rows.break_settings_of(host, "T002")
+
+    for count, run_at in enumerate((RUN_DATE, "2026-11-01 01:00"), start=1):
+        done = runs.test(FAMILY_DAG_ID, run_at, batches=["BATCH-018-01", "BATCH-018-04"])
+
+        assert done.state == "failed"
+        assert len(slack.messages) == count
+        assert "BATCH-018-01" in slack.messages[-1].text
+
+
 def test_a_shard_whose_batch_cannot_be_created_leaves_the_reason(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:
