@@ -28,7 +28,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.revisions import BASELINE, BASELINE_REVISION, SCRIPTS, head_revision
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.schema.catalogue import relations, rows_of, snapshot
-from tests.worlds.next_version import MORE_COLUMNS, OTHER_COLUMNS, REVISION, VERSION, add_revision
+from tests.worlds.next_version import HEAD, MORE_COLUMNS, OTHER_COLUMNS, REVISION, VERSION, add_revision
 from tests.worlds.planted_rows import plant
 
 # SHA-256 of the baseline's SQL with LF line ends. Frozen since version 1.0.0: a change of the schema is a new revision.
@@ -42,9 +42,7 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
     with database.connect() as connection, database.connect(PLATFORM) as platform:
         planted = _plant_all(connection)
         with _next_code(tmp_path):
-            with pytest.raises(
-                SchemaError, match=f"版は {BASELINE_REVISION} .*{REVISION} です.*skillreport upgrade"
-            ):
+            with pytest.raises(SchemaError, match=f"版は {HEAD} .*{REVISION} です.*skillreport upgrade"):
                 check_deployment(platform)
             (finding,) = check_database(database.dsn).findings[:1]
             assert (finding.severity, finding.code) == (FindingSeverity.REMARK, "outdated")
@@ -155,7 +153,7 @@ def test_a_foreign_view_on_a_changed_view_is_named_and_kept(database: Database, 
         ):
             upgrade(database.dsn)
 
-        assert connection.execute("SELECT revision FROM public.deployed").fetchone() == (BASELINE_REVISION,)
+        assert connection.execute("SELECT revision FROM public.deployed").fetchone() == (HEAD,)
 
 
 def test_views_with_other_columns_are_created_again(database: Database, tmp_path: Path) -> None:
@@ -175,7 +173,7 @@ def test_views_with_other_columns_are_created_again(database: Database, tmp_path
 def test_attach_leaves_a_revision_to_upgrade(database: Database, tmp_path: Path) -> None:
     with (
         _next_code(tmp_path),
-        pytest.raises(SchemaError, match=f"版は {BASELINE_REVISION} .*{REVISION} です.*skillreport upgrade"),
+        pytest.raises(SchemaError, match=f"版は {HEAD} .*{REVISION} です.*skillreport upgrade"),
     ):
         attach(database.dsn)
 

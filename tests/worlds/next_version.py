@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from include.skillreport.schema.revisions import BASELINE_REVISION
+from include.skillreport.schema.revisions import head_revision
 
-VERSION, REVISION, INDEX = "1.0.1", "0002_notes", "backup_note"
+VERSION, INDEX = "1.0.1", "backup_note"
+# Of this code, which the next version upgrades.
+HEAD = head_revision()
+REVISION = f"{int(HEAD[:4]) + 1:04}_notes"
 
 _TABLES = """\
 ALTER TABLE batch.backup ADD COLUMN note text NOT NULL DEFAULT 'none';
@@ -18,7 +21,7 @@ _MODULE = f'''"""Notes about backups."""
 from include.skillreport.schema.deploy import run_sql_file
 
 revision = "{REVISION}"
-down_revision = "{BASELINE_REVISION}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
