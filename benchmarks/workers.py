@@ -30,8 +30,9 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import RunSpec

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Run, create_batch
-from include.skillreport.core.execution.flow import ClosedRun, RunRequest, TaskKey
+from include.skillreport.core.execution.flow import ClosedRun, RunRequest
 from include.skillreport.core.execution.installation import Installation
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.run_log import EarlierStepFailedError
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import UnitsFailedError
@@ -29,7 +30,7 @@ class LocalRun:
     ``fakes`` do the steps that need Airflow, by the ids of the steps; without a fake nothing happens. ``before`` has what happens, once,
     before a task; it may raise KilledError. ``alert`` gets the name of a task that failed for good and its error. The name of the mapped
     step's instance is ``aggregate_usage[0]``. ``failures`` are the classes of errors that a task records, as in Airflow. ``attempt`` is the
-    number of times that the run was cleared.
+    number of times that the run was cleared. ``tries`` has the last try of each task instance, numbered as in Airflow.
     """
 
     spec: RunSpec
@@ -45,6 +46,7 @@ class LocalRun:
     shards: list[Shard] = field(default_factory=list)
     closed: ClosedRun | None = None
     failed: dict[str, BaseException] = field(default_factory=dict)
+    tries: dict[str, TaskKey] = field(default_factory=dict)
     _opened: Run | None = None
 
     @property
@@ -64,17 +66,18 @@ class LocalRun:
     def do(self, task: TaskKey) -> None:
         """Do one task, as Airflow's task does. :raises UnitsFailedError: units of the shard failed."""
         step = next(step for step in plan_of(self.spec) if step.id == task.step)
+        task = self._next_try(task)
         if step.is_mapped:
             self._process(task)
         elif step.is_own:
             flow.run_step(self.spec, self._batch(), self.run, self.installation, task)
         elif step == OPEN_RUN:
-            request = replace(self.request, attempt=self.attempt)
+            request = replace(self.request, attempt=self.attempt, task=task)
             self._opened, self.shards = flow.open_run(
                 self.spec, self._batch(), request, self.installation, self.sharding
             )
         elif step == CLOSE_RUN:
-            self._close()
+            self._close(task)
         elif step.id in self.fakes:
             self.fakes[step.id](self)
 
@@ -95,19 +98,28 @@ class LocalRun:
     def clear(self, name: str = FAILED) -> None:
         """Clear the task, or all that has failed, with downstream."""
         self.attempt += 1
+        for cleared in self._with_downstream(name):
+            if last := self.tries.get(cleared):
+                self.tries[cleared] = replace(last, max_tries=last.try_number + last.retries)
         self.retry(name)
 
     def retry(self, name: str = FAILED) -> None:
         """Do the task, or all that has failed, again with downstream, as Airflow does by itself after a kill."""
+        names = self._with_downstream(name)
+        self.execute(() if OPEN_RUN.id in names else names)
+
+    def _with_downstream(self, name: str) -> list[str]:
         names = [name_of(task) for task in self.tasks()]
         chosen = [each for each in names if (each in self.failed if name == FAILED else each == name)]
-        if chosen[0] == OPEN_RUN.id:
-            self.execute()
-        elif _is_instance(chosen[0]):
-            after = max(names.index(each) for each in names if _is_instance(each)) + 1
-            self.execute([*filter(_is_instance, chosen), *names[after:]])
-        else:
-            self.execute(names[names.index(chosen[0]) :])
+        if not _is_instance(chosen[0]):
+            return names[names.index(chosen[0]) :]
+        after = max(names.index(each) for each in names if _is_instance(each)) + 1
+        return [*filter(_is_instance, chosen), *names[after:]]
+
+    def _next_try(self, task: TaskKey) -> TaskKey:
+        last = self.tries.get(name_of(task))
+        self.tries[name_of(task)] = task = replace(last, try_number=last.try_number + 1) if last else task
+        return task
 
     def _try(self, task: TaskKey, name: str) -> None:
         try:
@@ -135,11 +147,17 @@ class LocalRun:
         if report.failures:
             raise UnitsFailedError(report.failures)
 
-    def _close(self) -> None:
+    def _close(self, task: TaskKey) -> None:
         step = next((name for name in self.failed if not _is_instance(name) and name != CLOSE_RUN.id), None)
         error = EarlierStepFailedError(step, kind_of(self.spec, self.failed[step]).name) if step else None
         self.closed = flow.close_run(
-            self.spec, self._batch(), self.run, self.installation, error=error, attempt=self.attempt
+            self.spec,
+            self._batch(),
+            self.run,
+            self.installation,
+            error=error,
+            attempt=self.attempt,
+            task=task,
         )
 
 

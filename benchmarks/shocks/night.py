@@ -35,8 +35,8 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.business_date import JAPAN, period_of
-from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.postgres_programs import BIN_VARIABLE

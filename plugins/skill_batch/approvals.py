@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
 from skill_batch.airflow_private.tasks import can_ask_api_server, reason_of, trigger_run
-from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments
+from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments, task_key
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
@@ -157,6 +157,7 @@ class ApprovalFlow(BatchFlow):
             },
             attempt=attempt_of(context),
             triggered_by=answer["answered_by"],
+            task=task_key(context),
         )
 
     def _list_held(self, context: Context) -> dict[str, str]:

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
     from skill_batch.installation import AirflowInstallation
     from include.skillreport.core.execution.batch import Batch, Run
-    from include.skillreport.core.execution.flow import RunRequest, TaskKey
+    from include.skillreport.core.execution.flow import RunRequest
+    from include.skillreport.core.execution.openings import TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
     from include.skillreport.core.run_spec import RunSpec
@@ -90,7 +91,7 @@ class BatchFlow:
             from include.skillreport.core.execution.flow import run_step
 
             batch, installation = self._batch()
-            run_step(self.spec, batch, _run_now(run), installation, _task_key())
+            run_step(self.spec, batch, _run_now(run), installation, task_key(get_current_context()))
 
         return own_step(run)
 
@@ -199,7 +200,7 @@ class BatchFlow:
         installation = _installation()
         try:
             batch = create_batch(self.spec, installation)
-            report = process_shard(self.spec, batch, run, shard, installation, _task_key())
+            report = process_shard(self.spec, batch, run, shard, installation, task_key(context))
         except (Exception, AirflowTaskTimeout) as error:
             if not is_outage(error):  # In an outage, Airflow does not return the database connection either.
                 fail_shard(self.spec, run, shard, error, installation)
@@ -227,6 +228,7 @@ class BatchFlow:
             error=error,
             failed_instances=self._failed_instances(context, states),
             attempt=attempt_of(context),
+            task=task_key(context),
         )
         if not run.dry_run:
             alert_operators(self.spec, closed.result, ti, attempt_of(context))
@@ -385,6 +387,7 @@ def _request(context: Context) -> RunRequest:
         one_of_many=BATCHES_PARAMETER in context["params"],
         ticked_at=dag_run.logical_date if dag_run.run_type in (_SCHEDULED, _BACKFILL) else None,
         is_backfill=dag_run.run_type == _BACKFILL,
+        task=task_key(context),
     )
 
 
@@ -394,8 +397,15 @@ def _earlier_step_failed(context: Context, step: str) -> Exception:
     return EarlierStepFailedError(step, reported_kind(context["ti"], step, attempt_of(context)))
 
 
-def _task_key() -> TaskKey:
-    from include.skillreport.core.execution.flow import TaskKey
+def task_key(context: Context) -> TaskKey:
+    """The current try of the task instance."""
+    from include.skillreport.core.execution.openings import TaskKey
 
-    ti = get_current_context()["ti"]
-    return TaskKey(ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    ti = context["ti"]
+    return TaskKey(
+        ti.task_id,
+        -1 if ti.map_index is None else ti.map_index,
+        ti.try_number,
+        ti.max_tries,
+        context["task"].retries or 0,
+    )

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from include.skillreport.operations.operate_contracts.form import FORM, ExportFiles
-
 
 class Promise(Enum):
     """A promise that has exceptions.
@@ -15,8 +13,9 @@ class Promise(Enum):
     OTHERS: a run changes nothing of a tenant that is not its matter. DRY: a dry run writes nothing. AGAIN: a new run with the same form
     changes nothing, or is refused. CLEAR: the clear of any step changes nothing; that of a person's operation is refused. KILL: a run that
     is killed before two of its acts ends as an undisturbed one. ANYWHERE: so does one that is killed before any act, and (OPEN) in
-    ``open_run``. COUNT: the execution log and the outcomes of such a run say the same, too. BREAKABLE: a tenant can fail. It stops no
-    other, and is in exactly one alert; REPAIRED: after its repair, a clear ends the work.
+    ``open_run``. STATES: neither a clear nor a kill changes a figure of the run. COUNT: the execution log and the outcomes of a killed run
+    say the same as an undisturbed one's, and (NEWEST) so do those of a run whose failed tenant was cleared. BREAKABLE: a tenant can fail. It stops no other, and is in exactly one alert;
+    REPAIRED: after its repair, a clear ends the work.
     """
 
     OTHERS = auto()
@@ -26,7 +25,9 @@ class Promise(Enum):
     KILL = auto()
     ANYWHERE = auto()
     OPEN = auto()
+    STATES = auto()
     COUNT = auto()
+    NEWEST = auto()
     BREAKABLE = auto()
     REPAIRED = auto()
 
@@ -73,16 +74,6 @@ _NEW_DECISION = _changes(
     "public.HIS_NotificationLog",
 )
 
-# The operations on invoices that count what they have changed.
-_COUNTING = (
-    "send_letter",
-    "stop_reminders",
-    "allow_reminders",
-    "record_payment",
-    "record_refund",
-    "import_payments",
-)
-
 # By the names of the cases, with the reason. What is excepted must be so: a case with a text breaks the promise.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
     Promise.OTHERS: {"data_backup": _changes("a backup exports each tenant", "files")},
@@ -121,32 +112,18 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
         ("offboard_tenant-export", "offboard_tenant-ask", "approve_offboarding", "data_backup"),
         "the row of a killed attempt of open_run is one of the tenant's rows, which are counted and exported",
     ),
+    Promise.STATES: {
+        "settings_sync": _changes("the run has mended what it found", "missing", "planned"),
+        "external_sync": _changes("the run has made links", "links"),
+    },
     Promise.COUNT: dict.fromkeys(
-        (
-            "settings_sync",
-            "undo_settings_sync-undo",
-            "tenant_monitoring",
-            "log_cleanup",
-            "scheduled_notifications",
-            "notification_retry",
-            "notification_settings_check",
-            "approve_resumption",
-            "approve_contracts",
-            "import_payments-import",
-            "offboard_tenant-cancel",
-            *(f"operate_contracts-{each.name}" for each in FORM.operations if each is not ExportFiles),
-            *(f"operate_invoices-{name}" for name in _COUNTING),
-            *(
-                f"restore_backup-{name}"
-                for name in ("compare", "restore_deleted_rows", "merge", "new_database")
-            ),
-            *(
-                f"operate_notifications-{name}"
-                for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")
-            ),
-        ),
-        "an attempt counts what it has changed itself, and the one after a kill finds the work done",
+        ("approve_contracts", "import_payments-import"),
+        "the note of a step counts what its attempts have recorded; a kill between the work and its note loses the count",
     ),
+    Promise.NEWEST: {
+        "settings_sync": "the cleared attempt finds less to mend in the tenant beside the failed one",
+        "tenant_monitoring": "its note names what the newest attempt has opened",
+    },
     Promise.BREAKABLE: {
         "data_backup": "no row breaks an export; test_backup_schema_changes makes one fail by its table"
     },

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.execution.batch import Batch, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest
 from local_stack.batch_runs import request_of
@@ -66,6 +67,11 @@ class Trial:
             **options,
         )
 
+    def batch(self) -> Batch:
+        """The batch, as a task makes it."""
+        create = self.case.create_batch(self.world) if self.case.create_batch else None
+        return create() if create else create_batch(self.case.spec, self.case.installation(self.world))
+
     def acts(self) -> list[str]:
         """What the processes of an undisturbed run do that is seen outside, in order; the end of a task is one of these acts."""
         return self._finish(self._process(None))
@@ -78,6 +84,18 @@ class Trial:
         acts = self._finish(self._process(at))
         self.world.host.execute("DELETE FROM batch.limit_sender")
         return acts
+
+    def figures(self) -> dict[str, float]:
+        """The totals of the first run's newest execution, by name."""
+        row = self.world.host.execute(
+            """
+            SELECT result -> 'totals' FROM batch.execution_log
+            WHERE run_id = %s AND batch_id = %s ORDER BY started_at DESC LIMIT 1
+            """,
+            [FIRST, self.case.spec.id],
+        ).fetchone()
+        assert row is not None
+        return dict(row[0])
 
     def end_later(self) -> EndState:
         """The state after the next hourly run of BATCH-019-02, if the run sends: it ends what a killed sender had in its hands, or alerts

@@ -25,6 +25,7 @@ OF_RUNS: Mapping[str, str] = {
     "batch.tenant_outcome": "the run's outcomes",
     "batch.performance_metric": "the run's time",
     "batch.task_metric": "the time and memory of its tasks",
+    "batch.task_opening": "the tries of its tasks",
     "batch.rows_scanned": "what it has read",
     "batch.run_remark": "its remarks",
     "batch.sync_plan": "its plans",

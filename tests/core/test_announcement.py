@@ -16,7 +16,8 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.announcement import Announcement, announcement_of
 from include.skillreport.core.execution.batch import Run, TenantBatch, UnitFailure, UnitResult, Work
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import RunRequest
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation

@@ -30,8 +30,9 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.digest import Digest
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
     InstancesFailedError,

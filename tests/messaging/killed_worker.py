@@ -12,7 +12,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Run, create_batch
-from include.skillreport.core.execution.flow import TaskKey
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
 from include.skillreport.core.run_spec import BatchSpec

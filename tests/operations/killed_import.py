@@ -14,8 +14,8 @@ import psycopg
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.core.settings import SETTINGS_VARIABLE

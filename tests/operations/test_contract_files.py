@@ -10,8 +10,9 @@ import pytest
 from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.fields import KIND_TITLES

@@ -16,7 +16,7 @@ import pytest
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
-from include.skillreport.core.execution.flow import TaskKey
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore

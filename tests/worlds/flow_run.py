@@ -77,9 +77,13 @@ class FlowRun:
         """The names of its task instances, in order."""
         return [name_of(task) for task in self._local.tasks()]
 
+    def batch(self) -> Batch:
+        """Its batch, as a task makes it."""
+        return (self.create_batch or self._local._batch)()
+
     def has(self, method: Any) -> bool:
         """Whether its batch does the step ``Batch.…``."""
-        return (self.create_batch or self._local._batch)().has(method)
+        return self.batch().has(method)
 
     @property
     def failed(self) -> Collection[str]:

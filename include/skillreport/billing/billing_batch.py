@@ -15,6 +15,9 @@ from include.skillreport.core.execution.batch import Request, TenantBatch, Work
 class BillingBatch(TenantBatch):
     """A batch or an operation on the invoices of a month. ``business_date`` is a day of that month."""
 
+    effects = frozenset({"payments", "dropped"})
+    states = frozenset({"generatedInvoices", "heldInvoices", "totalAmount*"})
+
     def __init__(self, billing: Billing) -> None:
         self.billing = billing
 

@@ -19,7 +19,7 @@ from include.skillreport.core.lasting_connection import lasting
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
-from include.skillreport.messaging.channels import EMAIL, Channel, ChannelConfig
+from include.skillreport.messaging.channels import CHANNELS, EMAIL, Channel, ChannelConfig
 from include.skillreport.messaging.channels.channel import ChannelClient, NotConfigured
 from include.skillreport.messaging.integrations import (
     configs_of,
@@ -29,7 +29,7 @@ from include.skillreport.messaging.integrations import (
     sending_config,
 )
 from include.skillreport.messaging.message import mask_secrets
-from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outbox import FIGURES, Lane
 from include.skillreport.messaging.pacing import Paces, limit_of
 from include.skillreport.messaging.preferences import (
     Preferences,
@@ -42,13 +42,14 @@ from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 
-# The names of statuses in the figures of a run.
-_WORDS = {
-    Status.SENT: "sent",
-    Status.DEAD: "failed",
-    Status.RETRY: "retry",
-    Status.AMBIGUOUS: "ambiguous",
-}
+# The figures of a run that sends (``Batch.effects``). The sender counts them with the results of its messages.
+DELIVERY_EFFECTS = frozenset(
+    {
+        "totalNotifications",
+        *(f"{word}Count" for word in FIGURES.values()),
+        *(f"{word}_{channel}" for word in FIGURES.values() for channel in CHANNELS.values()),
+    }
+)
 
 
 @dataclass
@@ -72,17 +73,21 @@ class DispatchReport:
         )
 
     def figures(self) -> dict[str, int]:
-        """Figures for the run's result: the number of messages in total, by status, and by status and channel."""
+        """Figures for the run's result: the number of attempts in total, by their end, and by end and channel."""
         return {
-            "totalNotifications": self.total(),
-            **{f"{word}Count": self.total(status) for status, word in _WORDS.items()},
+            "totalNotifications": self.total(*FIGURES),
+            **{f"{word}Count": self.total(status) for status, word in FIGURES.items()},
             **{
                 f"{word}_{channel}": by_status[status]
                 for channel, by_status in self.counts.items()
-                for status, word in _WORDS.items()
+                for status, word in FIGURES.items()
                 if by_status[status]
             },
         }
+
+
+Finish = Callable[[psycopg.Connection, Mapping[str, DispatchReport]], object]
+"""Gets the reports by tenant id. The connection has no transaction."""
 
 
 def dispatch_due(
@@ -97,11 +102,14 @@ def dispatch_due(
     stop_at: datetime | None = None,
     store: ObjectStore | None = None,
     preferences: Mapping[str, Preferences] | None = None,
+    finish: Finish = lambda *_: None,
+    execution_id: str | None = None,
 ) -> dict[str, DispatchReport]:
     """Send the due messages of these tenants, in quiet hours only urgent ones; returns a report per tenant with messages.
 
     ``connection`` acts as ``batch_tenant``, in autocommit mode. If it is lost, a new one records the results. After ``stop_at`` no more
-    messages are claimed. ``store`` contains the files of e-mails. ``preferences`` are loaded if the caller has none.
+    messages are claimed. ``store`` contains the files of e-mails. ``preferences`` are loaded if the caller has none. ``finish`` gets the
+    reports of tenants whose messages are done, while others are sent. The run ``execution_id`` counts the results.
     :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
     """
     now = clock()
@@ -123,6 +131,9 @@ def dispatch_due(
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
     of_lane = {lane: sending_config(lane, configs, network) for lane in lanes}
     own_limits, paces = rate_limits_of(integrations), Paces()
+    with_messages = {lane.tenant_id for lane in lanes}
+    if idle := [each for each in tenant_ids if each not in with_messages]:
+        finish(connection, {tenant_id: DispatchReport() for tenant_id in idle})
     with lasting(connection) as database:
 
         def sender_with(client_of: Callable[[Lane], ChannelClient]) -> Sender:
@@ -139,6 +150,8 @@ def dispatch_due(
                 stop_at=stop_at,
                 postpone=postpone,
                 store=store,
+                finish=lambda current, reports: finish(current, _by_tenant(reports)),
+                execution_id=execution_id,
             )
 
         return _by_tenant(asyncio.run(_drain(of_lane, network, sender_with)))

@@ -42,6 +42,14 @@ _SENDER_LOCK = 190101
 # The number of messages that one statement adds.
 _BATCH_SIZE = 1_000
 
+# The words for statuses in the figures of a run: sentCount, sent_email.
+FIGURES = {
+    Status.SENT: "sent",
+    Status.DEAD: "failed",
+    Status.RETRY: "retry",
+    Status.AMBIGUOUS: "ambiguous",
+}
+
 # How long a dedupe key prevents a second message, unless the draft has its own time.
 _DEDUPE = timedelta(days=90)
 
@@ -155,16 +163,17 @@ def exchange(
     owner: str,
     started_at: datetime,
     now: datetime,
+    execution_id: str | None = None,
 ) -> list[Claims]:
     """Record the lanes' results and claim their due messages, high priority first, in one transaction and few round trips.
 
     The exchanges have different lanes, sorted, so that all senders lock lanes in the same order. ``started_at`` is the start of the sender.
     Messages for that time or earlier are claimed if they are due at ``now``. A channel is closed as of the start, because the sender read
-    its settings then. A repetition with the same results changes nothing.
+    its settings then. A repetition with the same results changes nothing. ``execution_id``: the run counts the results.
     """
     tenant_ids = sorted({each.lane.tenant_id for each in exchanges})
     with connection.pipeline(), tenant_transaction(connection, tenant_ids):
-        _record(connection, exchanges, owner, now, closed_at=started_at)
+        _record(connection, exchanges, owner, now, closed_at=started_at, execution_id=execution_id)
         claiming = [
             _SQL.execute(
                 connection.cursor(row_factory=dict_row),
@@ -381,12 +390,21 @@ def _record(
     now: datetime,
     *,
     closed_at: datetime,
+    execution_id: str | None,
 ) -> None:
     sent = [entry for each in exchanges for entry in each.sent]
     if not sent:
         return
     results = Jsonb([_result_row(entry) for entry in sent])
-    _SQL.execute(connection, "record_results", results=results, owner=owner, now=now)
+    _SQL.execute(
+        connection,
+        "record_results",
+        results=results,
+        owner=owner,
+        now=now,
+        execution_id=execution_id,
+        words=Jsonb(FIGURES),
+    )
     mirror_to_host(
         connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
     )

@@ -64,6 +64,9 @@ SEND_LIMIT = 120
 # If this many messages in a row end with an error of the service, it is unavailable.
 _MOST_FAILURES = 3
 
+# Finished tenants are reported together: every few seconds, or when there are this many.
+_TENANTS_TOGETHER = 250
+
 # Seconds after which a lane looks again for a message that another sender has locked.
 _LOCKED_SECONDS = 0.2
 
@@ -95,7 +98,8 @@ class Sender:
     After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
     before the channels' settings were read: messages for that time or earlier are sent, and a channel is closed as of then. ``clock``
     returns aware datetimes. ``postpone`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
-    contains the files of e-mails; without it an e-mail with a file waits.
+    contains the files of e-mails; without it an e-mail with a file waits. ``finish`` gets the reports of tenants whose lanes have all
+    ended, while others still send. ``execution_id`` is the run that counts the results (``Batch.effects``).
     """
 
     def __init__(
@@ -111,6 +115,8 @@ class Sender:
         stop_at: datetime | None = None,
         postpone: Callable[[psycopg.Connection], object] = lambda _: None,
         store: ObjectStore | None = None,
+        finish: Callable[[psycopg.Connection, Sequence[LaneReport]], object] = lambda *_: None,
+        execution_id: str | None = None,
     ) -> None:
         self._database = database
         self._client_of = client_of
@@ -120,10 +126,16 @@ class Sender:
         self._statuses = statuses
         self._postpone = postpone
         self._store = store
+        self._finish = finish
+        self._execution_id = execution_id
         self._started_at = started_at
         seconds = math.inf if stop_at is None else (stop_at - clock()).total_seconds()
         self._until = time.monotonic() + seconds
         self._lanes: Sequence[Lane] = ()
+        # The number of lanes that have not ended, by tenant, and the reports of the others. ``_finished``: of complete tenants.
+        self._open = Counter[str]()
+        self._ended = defaultdict[str, list[LaneReport]](list)
+        self._finished: list[LaneReport] = []
         self._database_turn = asyncio.Lock()
         self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LANES_AT_ONCE))
         self._in_flight = set[str]()
@@ -137,12 +149,14 @@ class Sender:
         :raises psycopg.Error: the database failed. Messages in flight are parked when their lease has expired.
         """
         self._lanes = lanes
+        self._open = Counter(lane.tenant_id for lane in lanes)
         paces = [self._pace_of(lane) for lane in lanes]
         await self._query(partial(outbox.mark_alive, owner=self._owner))
         async with self._shared({pace.throttle for pace in paces}):
             for pace in paces:
                 pace.throttle.join()
             reports = list(await asyncio.gather(*map(self._drain_lane, lanes, paces)))
+        await self._finish_tenants()
         await self._query(partial(outbox.mark_gone, owner=self._owner))
         return reports
 
@@ -152,9 +166,7 @@ class Sender:
         share = [throttle for throttle in throttles if throttle.limit.key]
         await self._query(partial(join_limits, throttles=share, owner=self._owner))
         is_over = asyncio.Event()
-        renewal = asyncio.create_task(
-            renew_until(is_over, lambda: self._query(partial(self._renew, throttles=share)))
-        )
+        renewal = asyncio.create_task(renew_until(is_over, partial(self._renew, throttles=share)))
         try:
             yield
         finally:
@@ -163,9 +175,15 @@ class Sender:
             await renewal
         await self._query(partial(leave_limits, throttles=share, owner=self._owner))
 
-    def _renew(self, connection: psycopg.Connection, throttles: Sequence[Throttle]) -> None:
-        renew_limits(connection, throttles, self._owner)
-        self._postpone(connection)
+    async def _renew(self, throttles: Sequence[Throttle]) -> None:
+        await self._query(partial(renew_limits, throttles=throttles, owner=self._owner))
+        await self._query(self._postpone)
+        await self._finish_tenants()
+
+    async def _finish_tenants(self) -> None:
+        finished, self._finished = self._finished, []
+        if finished:
+            await self._query(lambda connection: self._finish(connection, finished))
 
     async def _drain_lane(self, lane: Lane, pace: LanePace) -> LaneReport:
         report = LaneReport(lane)
@@ -178,6 +196,12 @@ class Sender:
             report.problem = reason_of(error)
         finally:
             pace.throttle.leave()
+        self._open[lane.tenant_id] -= 1
+        self._ended[lane.tenant_id].append(report)
+        if not self._open[lane.tenant_id]:
+            self._finished += self._ended.pop(lane.tenant_id)
+        if len(self._finished) >= _TENANTS_TOGETHER:
+            await self._finish_tenants()
         return report
 
     async def _send_due(self, report: LaneReport, pace: LanePace) -> None:
@@ -357,6 +381,7 @@ class Sender:
                     owner=self._owner,
                     started_at=self._started_at,
                     now=self._clock(),
+                    execution_id=self._execution_id,
                 )
             )
         except Exception as error:

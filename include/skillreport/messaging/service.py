@@ -19,6 +19,7 @@ from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.dispatch import (
     DispatchReport,
+    Finish,
     dispatch_due,
     failure_of,
     owner_of,
@@ -32,8 +33,8 @@ from include.skillreport.messaging.settings import NotificationSettings
 
 _SQL = Statements(Path(__file__).parent)
 
-Judge = Callable[[Mapping[str, Preferences], psycopg.Connection], Mapping[str, UnitFailure]]
-"""The failures of tenants, by tenant id, after their messages were sent. The connection has no transaction."""
+Judge = Callable[[Sequence[str], Mapping[str, Preferences], psycopg.Connection], Mapping[str, UnitFailure]]
+"""The failures of these tenants, by tenant id, after their messages were sent. The connection has no transaction."""
 
 
 class Notifications:
@@ -61,10 +62,12 @@ class Notifications:
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         store: ObjectStore | None = None,
         preferences: Mapping[str, Preferences] | None = None,
+        finish: Finish = lambda *_: None,
+        execution_id: str | None = None,
     ) -> dict[str, DispatchReport]:
         """Send the due messages of these tenants, in separate transactions. Starts no send after ``seconds``.
 
-        ``store`` and ``preferences``: see ``dispatch_due``.
+        The further arguments: see ``dispatch_due``.
         """
         return dispatch_due(
             connection,
@@ -77,6 +80,8 @@ class Notifications:
             stop_at=datetime.now(UTC) + timedelta(seconds=seconds),
             store=store,
             preferences=preferences,
+            finish=finish,
+            execution_id=execution_id,
         )
 
     def send_results(
@@ -89,32 +94,40 @@ class Notifications:
     ) -> list[UnitResult | UnitFailure]:
         """Send all due messages of a shard's tenants; returns the results with the figures of their messages.
 
-        A tenant fails if ``judge`` says so after the sending, or if an error stopped one of its channels. Closed mail servers and messages
-        that another sender has claimed are notes.
+        A tenant's outcome is recorded when its messages are done. A tenant fails if ``judge`` says so then, or if an error stopped one of
+        its channels. Closed mail servers and messages that another sender has claimed are notes.
         """
-        tenant_ids = [result.unit_id for result in results]
+        result_of = {result.unit_id: result for result in results}
+        outcomes: dict[str, UnitResult | UnitFailure] = {}
         with lasting(work.connection) as database:
-            preferences = database.run(partial(self._preferences, tenant_ids=tenant_ids))
-            reports = self.send_due(
+            preferences = database.run(partial(self._preferences, tenant_ids=list(result_of)))
+
+            def finish(connection: psycopg.Connection, reports: Mapping[str, DispatchReport]) -> None:
+                failures = judge(list(reports), preferences, connection)
+                leases = load_leases(connection, list(reports))
+                now = datetime.now(UTC)
+                for tenant_id, report in reports.items():
+                    result = result_of[tenant_id]
+                    outcome = failures.get(tenant_id) or failure_of(tenant_id, report) or result
+                    outcome = replace(outcome, details=result.details | report.figures())
+                    outcomes[tenant_id] = with_leases(
+                        with_closed_server(outcome, report), leases.get(tenant_id), now
+                    )
+                work.record(connection, [outcomes[tenant_id] for tenant_id in reports])
+
+            self.send_due(
                 work.connection,
-                tenant_ids,
+                list(result_of),
                 work.services,
                 owner=owner_of(work.run),
                 seconds=work.run.send_seconds,
                 statuses=statuses,
                 store=work.store,
                 preferences=preferences,
+                finish=finish,
+                execution_id=work.run.execution_id,
             )
-            failures = database.run(partial(judge, preferences))
-            leases = database.run(partial(load_leases, tenant_ids=tenant_ids))
-        now = datetime.now(UTC)
-        outcomes = []
-        for result in results:
-            tenant_id, report = result.unit_id, reports.get(result.unit_id, DispatchReport())
-            outcome = failures.get(tenant_id) or failure_of(tenant_id, report) or result
-            outcome = replace(outcome, details=result.details | report.figures())
-            outcomes.append(with_leases(with_closed_server(outcome, report), leases.get(tenant_id), now))
-        return outcomes
+        return [outcomes[result.unit_id] for result in results]
 
     def _preferences(
         self, connection: psycopg.Connection, tenant_ids: Sequence[str]

@@ -17,7 +17,8 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import TaskKey, run_step
+from include.skillreport.core.execution.flow import run_step
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare

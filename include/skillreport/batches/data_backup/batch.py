@@ -112,6 +112,8 @@ class ExportSource:
 class DataBackupBatch(TenantBatch):
     """The steps of BATCH-001; see ``include.skillreport.core.execution.batch``. ``dump`` and ``check`` run before the tenants."""
 
+    states = frozenset({"rows"})
+
     def __init__(self, access: BackupAccess, patience: timedelta = _PATIENCE) -> None:
         self._access = access
         self._patience = patience

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 import psycopg
 
 from include.skillreport.batches.external_sync.listing import ListedDirectory, read_listing
+from include.skillreport.batches.external_sync.rules import PLAN_EFFECTS, PLAN_STATES
 from include.skillreport.batches.external_sync.safety_limits import EndingLimit
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.batches.external_sync.sync import (
@@ -50,6 +52,9 @@ _SHOWN_PROBLEMS = 30
 
 class ExternalSyncBatch(TenantBatch):
     """The steps of BATCH-019-03; see ``include.skillreport.core.execution.batch``. A part of the run is one provider."""
+
+    effects = PLAN_EFFECTS
+    states = PLAN_STATES
 
     def __init__(
         self,
@@ -201,7 +206,14 @@ class ExternalSyncBatch(TenantBatch):
                 "計画を立てた後に社員・連携・通知設定のどれかが変わったため、適用しませんでした。やり直してください",
                 recoverable=True,
             )
-        return _result(run, tenant_id, plan)
+        outcome = _result(run, tenant_id, plan)
+        if plan.status != APPLIED:
+            return outcome
+        # An earlier attempt has applied the plan and counted its effects.
+        return replace(
+            outcome,
+            details={name: value for name, value in outcome.details.items() if name not in PLAN_EFFECTS},
+        )
 
 
 def unit_of(run: Run, tenant_id: str) -> ListedDirectory:

@@ -113,6 +113,18 @@ def _ordered(entries: Iterable[PlanEntry]) -> list[PlanEntry]:
     return sorted(entries, key=lambda entry: (list(EntryKind).index(entry.kind), entry.subject_id))
 
 
+# The figures of a plan: what it changes when it is applied, and what the listing and the database contain.
+PLAN_EFFECTS = frozenset(
+    {"linked", "updated", "deactivated", "absent", "channelsChanged", "settingsDisabled"}
+)
+PLAN_STATES = frozenset(
+    {
+        *("accounts", "links", "guests", "bots", "suspended", "pending", "onLeave", "channels", "linksToEnd"),
+        *("directories", "held", "unsettled", "skipped"),
+    }
+)
+
+
 def _counts(world: PlanInputs, people: Sequence[Account], active: Sequence[AccountLink]) -> dict[str, int]:
     kinds = Counter(account.kind for account in world.accounts)
     states = Counter(account.state for account in people)

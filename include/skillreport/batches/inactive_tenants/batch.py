@@ -78,6 +78,8 @@ class _Judgement:
 class InactiveTenantsBatch(StagingBatch):
     """The steps of BATCH-018-04; see ``include.skillreport.core.execution.batch``."""
 
+    states = frozenset({"newStage", "inactiveDays", "excluded", *Stage})
+
     staging_table = "inactivity_signal"
 
     def __init__(self, settings: InactivitySettings, notification: NotificationSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -29,6 +30,7 @@ from include.skillreport.core.execution.batch import (
     UnitFailure,
     UnitResult,
     Work,
+    count_effects,
 )
 from include.skillreport.core.execution.digest import Digest, listed
 from include.skillreport.core.execution.installation import Installation
@@ -58,6 +60,11 @@ _NO_ACTION = "→ 対応は不要です"
 class LogCleanupBatch(UnitBatch):
     """The units of BATCH-002: each class of files, files without a class, each kind of rows, each table with marked rows."""
 
+    counted = frozenset(
+        {"filesCompressed", "filesArchived", "filesDeleted", "bytesFreed", "rowsDeleted", "archivesDeleted"}
+    )
+    states = frozenset({"untouched", "ownerless", "planned", "errors"})
+
     def __init__(self, settings: LogCleanupSettings, installation: Installation) -> None:
         self._settings = settings
         self._installation = installation
@@ -82,9 +89,9 @@ class LogCleanupBatch(UnitBatch):
         if unit_id == UNKNOWN:
             return self._look_for_unknown(unit_id)
         if unit_id.startswith(FILES):
-            return self._clean_files(work.run, unit_id)
+            return self._clean_files(work, unit_id)
         if unit_id == EXPIRED:
-            return self._delete_archives(work.run, unit_id)
+            return self._delete_archives(work, unit_id)
         if unit_id.startswith(MARKED):
             return self._delete_marked(work.connection, work.run, unit_id)
         return self._delete_rows(work.connection, work.run, unit_id)
@@ -121,26 +128,21 @@ class LogCleanupBatch(UnitBatch):
         title = f"ログクリーンアップ {work.run.business_date}"
         return Digest([title, *lines, *actions]) if lines else Digest()
 
-    def _clean_files(self, run: Run, unit_id: str) -> Outcome:
+    def _clean_files(self, work: Work, unit_id: str) -> Outcome:
+        run = work.run
         store = None if run.dry_run else self._installation.store()
         name = unit_id.removeprefix(FILES)
-        report = FileReport()
+        report = FileReport(count=partial(count_effects, work.connection, run, unit_id))
         for root in self._roots():
-            of_root = clean_class(
+            clean_class(
                 root,
                 name,
                 self._settings.classes[name],
                 self._settings.compress_days,
                 run.business_date,
                 store,
+                report,
             )
-            report.compressed += of_root.compressed
-            report.archived += of_root.archived
-            report.deleted += of_root.deleted
-            report.bytes_freed += of_root.bytes_freed
-            report.plan += of_root.plan
-            report.untouched += of_root.untouched
-            report.errors += of_root.errors
         details = {
             "filesDeleted": report.deleted,
             "filesCompressed": report.compressed,
@@ -186,7 +188,15 @@ class LogCleanupBatch(UnitBatch):
             count = count_old(platform, row_class, before)
             line = f"削除: {row_class.label} {count:,} 行（{before:%Y-%m-%d %H:%M} UTC より前）"
             return UnitResult(unit_id, {"rowsDeleted": 0, "planned": count}, records=0, report=(line,))
-        rows = sum(delete_old(platform, row_class, before, self._settings.chunk_rows))
+        rows = sum(
+            delete_old(
+                platform,
+                row_class,
+                before,
+                self._settings.chunk_rows,
+                lambda deleted: count_effects(platform, run, unit_id, rowsDeleted=deleted),
+            )
+        )
         return UnitResult(unit_id, {"rowsDeleted": rows}, records=rows)
 
     def _marked(self) -> list[Unit]:
@@ -211,7 +221,15 @@ class LogCleanupBatch(UnitBatch):
             report, deleted = count_marked(platform, table, before), 0
         else:
             with self._installation.cleanup(LOG_CLEANUP.time_limit) as cleanup:
-                report = delete_marked(platform, cleanup, table, before, run, store)
+                report = delete_marked(
+                    platform,
+                    cleanup,
+                    table,
+                    before,
+                    run,
+                    store,
+                    lambda rows: count_effects(platform, run, unit_id, rowsDeleted=rows),
+                )
             deleted = report.rows
         details = {"rowsDeleted": deleted, "ownerless": report.ownerless}
         if store is None:
@@ -219,10 +237,13 @@ class LogCleanupBatch(UnitBatch):
         note = f"要確認: 持ち主のテナントが分からない {report.ownerless:,} 行は残しました。"
         return UnitResult(unit_id, details, records=deleted, notes=(note,) if report.ownerless else ())
 
-    def _delete_archives(self, run: Run, unit_id: str) -> UnitResult:
+    def _delete_archives(self, work: Work, unit_id: str) -> UnitResult:
+        run = work.run
         store = self._installation.store()
         since = run.business_date - timedelta(days=self._settings.marked_rows.archive_days)
         count = delete_expired_archives(store, since, dry_run=run.dry_run) if store else 0
+        if not run.dry_run:
+            count_effects(work.connection, run, unit_id, archivesDeleted=count)
         details = {"archivesDeleted": 0, "planned": count} if run.dry_run else {"archivesDeleted": count}
         return UnitResult(unit_id, details, records=0)
 

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -45,7 +45,7 @@ class LogRootError(BatchError):
 @dataclass
 class FileReport:
     """The result for a class's files. ``plan`` lists each file in a dry run, ``untouched`` the files that an operator should check, and
-    ``errors`` the unchanged files that could not be compressed, archived or deleted.
+    ``errors`` the unchanged files that could not be compressed, archived or deleted. ``count`` gets the run's figures after each file.
     """
 
     compressed: int = 0
@@ -55,6 +55,17 @@ class FileReport:
     plan: list[str] = field(default_factory=list)
     untouched: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    count: Callable[..., object] = lambda **_: None
+
+    def add(self, *, compressed: int = 0, archived: int = 0, deleted: int = 0, bytes_freed: int = 0) -> None:
+        """Add what was done with one file."""
+        self.compressed += compressed
+        self.archived += archived
+        self.deleted += deleted
+        self.bytes_freed += bytes_freed
+        self.count(
+            filesCompressed=compressed, filesArchived=archived, filesDeleted=deleted, bytesFreed=bytes_freed
+        )
 
 
 @dataclass(frozen=True)
@@ -96,24 +107,24 @@ def clean_class(
     compress_days: int,
     today: date,
     store: ObjectStore | None,
-) -> FileReport:
-    """Compress and delete the old files of one class below one root. Without a store, only lists the actions.
+    report: FileReport,
+) -> None:
+    """Compress and delete the old files of one class below one root, and add them to the report. Without a store, only lists the actions.
 
     Files changed within ``retention_days`` days before ``today`` (Asia/Tokyo) stay. A failing file (for example because the disk is full)
     or a too deep folder does not stop the others.
     :raises LogRootError: the root does not exist.
     """
-    report = FileReport()
     with _directory(root) as root_fd:
         try:
             folder_fd = os.open(name, _DIRECTORY, dir_fd=root_fd)
         except FileNotFoundError:
-            return report
+            return
         except OSError as error:
             # unknown_entries reports links and entries that are not directories.
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 report.untouched.append(f"{shown(root / name)}: フォルダーを開けません（{error.strerror}）")
-            return report
+            return
         try:
             for found in _walk(folder_fd, root / name, report):
                 try:
@@ -123,7 +134,6 @@ def clean_class(
                     report.errors.append(f"{found.shown}: {reason_of(error)}")
         finally:
             os.close(folder_fd)
-    return report
 
 
 def _process_file(
@@ -165,12 +175,15 @@ def _process_file(
             )
             return
         if goes:
-            if settings.archived and not is_unfinished:
+            is_archived = settings.archived and not is_unfinished
+            if is_archived:
                 _archive(source, found, log_class, store)
-                report.archived += 1
-            if _unlink_if_same(found):
-                report.deleted += 1
-                report.bytes_freed += found.status.st_size
+            is_deleted = _unlink_if_same(found)
+            report.add(
+                archived=int(is_archived),
+                deleted=int(is_deleted),
+                bytes_freed=found.status.st_size if is_deleted else 0,
+            )
         else:
             with full_disk_named(f"ログのフォルダー {shown(found.path.parent)}"):
                 _compress(source, found, report)
@@ -246,8 +259,7 @@ def _compress(source: IO[bytes], found: _Found, report: FileReport) -> None:
                 os.unlink(unfinished, dir_fd=found.folder_fd)
             raise
     if _unlink_if_same(found):
-        report.compressed += 1
-        report.bytes_freed += found.status.st_size - size
+        report.add(compressed=1, bytes_freed=found.status.st_size - size)
     else:
         # The file was written to in the meantime. The next run compresses it.
         os.unlink(target, dir_fd=found.folder_fd)

@@ -6,7 +6,7 @@ deleted by key as ``batch_cleanup``, through views that show only the transactio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -91,6 +91,7 @@ def delete_marked(
     before: datetime,
     run: Run,
     store: ObjectStore,
+    count: Callable[[int], object],
 ) -> MarkedReport:
     """Archive and delete a table's old marked rows. Both connections are in autocommit mode. Other runs for the table wait.
 
@@ -123,7 +124,10 @@ def delete_marked(
             }
             files = target.write(_rows(cleanup, table, tenant_id, before, ids), about)
             for lines in archived_chunks(store, files, CHUNK_ROWS):
-                report.rows += _delete(cleanup, table, tenant_id, lines)
+                rows = _delete(cleanup, table, tenant_id, lines)
+                # Not in the deletion's transaction: batch_cleanup has no privilege on the run's outcomes.
+                count(rows)
+                report.rows += rows
     return report
 
 

@@ -10,7 +10,7 @@ prices and amounts of their calculation. They are kept for ten years and longer 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -157,6 +157,13 @@ _OLD_ROWS = (
     OldRows("execution_log", "rows_scanned", ("execution_id", "relation"), _OF_ENDED_RUN),
     OldRows("execution_log", "execution_log", ("execution_id",), _ENDED_RUN, may_change=True),
     OldRows(
+        "execution_log",
+        "task_opening",
+        ("dag_id", "run_id", "task_id", "map_index"),
+        "opened_at",
+        may_change=True,
+    ),
+    OldRows(
         "closed_incident", "incident", ("tenant_id", "check_name", "opened_at"), "closed_at", may_change=True
     ),
     OldRows(
@@ -232,9 +239,13 @@ def count_old(platform: psycopg.Connection, row_class: RowClass, before: datetim
 
 
 def delete_old(
-    platform: psycopg.Connection, row_class: RowClass, before: datetime, chunk_rows: int
+    platform: psycopg.Connection,
+    row_class: RowClass,
+    before: datetime,
+    chunk_rows: int,
+    count: Callable[[int], object] = lambda _: None,
 ) -> Iterator[int]:
-    """Delete the rows in chunks and commit each chunk. Yields their numbers of rows.
+    """Delete the rows in chunks and commit each chunk. Yields their numbers of rows; ``count`` gets each in the chunk's transaction.
 
     ``platform`` is in autocommit mode. A kill rolls back only the current chunk; the next run continues.
     """
@@ -246,4 +257,7 @@ def delete_old(
             )
             while keys := cursor.fetchmany(chunk_rows):
                 values = dict(zip(old.keys, map(list, zip(*keys, strict=True)), strict=True))
-                yield platform.execute(statement, {**values, "before": before}).rowcount
+                with platform.transaction():
+                    rows = platform.execute(statement, {**values, "before": before}).rowcount
+                    count(rows)
+                yield rows

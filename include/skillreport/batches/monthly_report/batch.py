@@ -79,6 +79,8 @@ class PeopleDeletedError(BatchError):
 class MonthlyReportBatch(StagingBatch):
     """The steps of BATCH-004; see ``include.skillreport.core.execution.batch``."""
 
+    states = frozenset({"reports", "missingDays"})
+
     staging_table = "report_signal"
 
     def __init__(self, settings: MonthlyReportSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -64,8 +64,14 @@ class Job:
         return f"notification_log/{tenant_folder(self.tenant_id)}"
 
 
-def archive(connection: psycopg.Connection, source: ArchivedTable, job: Job, store: ObjectStore) -> int:
-    """Archive and delete the tenant's staged rows of a table that still qualify. Returns the number of deleted rows.
+def archive(
+    connection: psycopg.Connection,
+    source: ArchivedTable,
+    job: Job,
+    store: ObjectStore,
+    count: Callable[[int], object],
+) -> None:
+    """Archive and delete the tenant's staged rows of a table that still qualify. ``count`` gets the number of rows in each transaction.
 
     ``connection`` is in autocommit mode, so no locks are held while files are written.
     :raises ArchiveError: a file cannot be written, or differs from the written bytes.
@@ -82,7 +88,8 @@ def archive(connection: psycopg.Connection, source: ArchivedTable, job: Job, sto
         "finished_before_utc": job.cutoff.isoformat(),
     }
     files = target.write(_rows(connection, source, job), about)
-    return sum(_delete(connection, source, job, lines) for lines in archived_chunks(store, files, CHUNK_ROWS))
+    for lines in archived_chunks(store, files, CHUNK_ROWS):
+        _delete(connection, source, job, lines, count)
 
 
 def _rows(connection: psycopg.Connection, source: ArchivedTable, job: Job) -> Iterator[ArchivedRow]:
@@ -106,11 +113,19 @@ def _rows(connection: psycopg.Connection, source: ArchivedTable, job: Job) -> It
             yield ArchivedRow(row_id, finished_at, line.encode() + b"\n")
 
 
-def _delete(connection: psycopg.Connection, source: ArchivedTable, job: Job, lines: list[bytes]) -> int:
+def _delete(
+    connection: psycopg.Connection,
+    source: ArchivedTable,
+    job: Job,
+    lines: list[bytes],
+    count: Callable[[int], object],
+) -> int:
     """Delete these archived rows, except changed or locked ones."""
     copies = copies_of(lines, source.id_column)
     with tenant_transaction(connection, [job.tenant_id]):
-        return _SQL.execute(connection, f"delete_{source.name}", **_about(job), **copies).rowcount
+        rows = _SQL.execute(connection, f"delete_{source.name}", **_about(job), **copies).rowcount
+        count(rows)
+    return rows
 
 
 def _about(job: Job) -> dict[str, Any]:

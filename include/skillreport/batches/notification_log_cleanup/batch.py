@@ -16,7 +16,14 @@ from include.skillreport.batches.notification_log_cleanup.archive import (
     archive,
 )
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
-from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import (
+    Request,
+    Run,
+    TenantBatch,
+    UnitResult,
+    Work,
+    count_effects,
+)
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.row_archive import delete_expired
 from include.skillreport.messaging.preferences import Preferences, load_preferences, preferences_of
@@ -27,6 +34,9 @@ _SQL = Statements(Path(__file__).parent)
 # The first part of the lock's key, different from other locks; the tenant is the second part.
 _TENANT_LOCK = 19_04
 
+# The figure of each table's archived rows. Archived in this order, because a message's notification must be deleted first.
+_FIGURES = {NOTIFICATIONS: "archivedNotifications", MESSAGES: "archivedMessages"}
+
 
 class NotificationLogCleanupBatch(TenantBatch):
     """The steps of BATCH-019-04; see ``include.skillreport.core.execution.batch``.
@@ -34,6 +44,8 @@ class NotificationLogCleanupBatch(TenantBatch):
     The staging rows (``batch.old_notification``) stay until the run is closed. So another attempt does not reread the application's table,
     and counts the earlier attempt's archived rows, too.
     """
+
+    counted = frozenset(_FIGURES.values())
 
     def __init__(self, settings: NotificationSettings) -> None:
         self._settings = settings
@@ -88,13 +100,12 @@ class NotificationLogCleanupBatch(TenantBatch):
             work.connection,
             "count_collected",
             **staging,
-            execution_id=work.run.execution_id,
             tenant_ids=list(work.tenant_ids),
         )
         results = []
         for row in rows:
             problem = self._of(preferences, row["tenant_id"]).problem
-            details = {"archivedNotifications": row["notifications"], "archivedMessages": row["messages"]}
+            details = {figure: row[source.name] for source, figure in _FIGURES.items()}
             results.append(
                 UnitResult(
                     row["tenant_id"],
@@ -113,8 +124,12 @@ class NotificationLogCleanupBatch(TenantBatch):
         # The lock prevents two runs from archiving the same rows.
         with tenant_turn(work.connection, _TENANT_LOCK, tenant_id):
             job = self._job(work.connection, work.run, tenant_id)
-            for source in (NOTIFICATIONS, MESSAGES):
-                archive(work.connection, source, job, work.files)
+            for source, figure in _FIGURES.items():
+
+                def count(rows: int, figure: str = figure) -> None:
+                    count_effects(work.connection, work.run, tenant_id, **{figure: rows})
+
+                archive(work.connection, source, job, work.files, count)
             delete_expired(work.files, job.folder, job.archived_since)
 
     def discard(self, work: Work) -> None:

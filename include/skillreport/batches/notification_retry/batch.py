@@ -27,7 +27,9 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
-from include.skillreport.messaging.feedback.reading import read_feedback
+from include.skillreport.messaging.dispatch import DELIVERY_EFFECTS
+from include.skillreport.messaging.feedback.reading import FIGURES, read_feedback
+from include.skillreport.messaging.leases import LEASED
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.resumption import defer
 from include.skillreport.messaging.retry import Status
@@ -49,6 +51,9 @@ _FINAL_WORDS = {
 
 class NotificationRetryBatch(TenantBatch):
     """The steps of BATCH-019-02; see ``include.skillreport.core.execution.batch``."""
+
+    counted = DELIVERY_EFFECTS
+    states = frozenset({LEASED})
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
@@ -83,7 +88,7 @@ class NotificationRetryBatch(TenantBatch):
         return (
             _unreadable(reading.problem, reading.counts)
             if reading.problem
-            else RunRemark(dict(reading.counts))
+            else RunRemark(dict(reading.counts), effects=FIGURES)
         )
 
     def process(self, work: Work) -> list[UnitResult]:
@@ -116,8 +121,7 @@ class NotificationRetryBatch(TenantBatch):
         """Send the due messages. A tenant fails, with the counts, if it has new final failures, contract e-mails that wait too long, or
         newly closed channels.
         """
-        judge = partial(_final_failures, work.run, [result.unit_id for result in results])
-        return self._notifications.send_results(work, results, judge=judge)
+        return self._notifications.send_results(work, results, judge=partial(_final_failures, work.run))
 
     def send_decided(
         self, work: Work, results: Sequence[UnitResult], *, reopened_all: bool
@@ -127,7 +131,7 @@ class NotificationRetryBatch(TenantBatch):
         A tenant fails if such a message fails finally, or such a channel closes again. BATCH-019-02 reports other failures to all
         operators.
         """
-        judge = partial(_failures_of_decided, work.run, [result.unit_id for result in results], reopened_all)
+        judge = partial(_failures_of_decided, work.run, reopened_all)
         return self._notifications.send_results(work, results, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
@@ -136,7 +140,13 @@ class NotificationRetryBatch(TenantBatch):
 
 
 def _unreadable(problem: Exception, counts: Mapping[str, int]) -> RunRemark:
-    return RunRemark(dict(counts), reason_of(problem), "MAILBOX_UNREADABLE", may_pass=is_recoverable(problem))
+    return RunRemark(
+        dict(counts),
+        reason_of(problem),
+        "MAILBOX_UNREADABLE",
+        may_pass=is_recoverable(problem),
+        effects=FIGURES,
+    )
 
 
 def _give_up(
@@ -176,8 +186,8 @@ def _final_failures(
 
 def _failures_of_decided(
     run: Run,
-    tenant_ids: Sequence[str],
     reopened_all: bool,
+    tenant_ids: Sequence[str],
     _: Mapping[str, Preferences],
     connection: psycopg.Connection,
 ) -> dict[str, UnitFailure]:

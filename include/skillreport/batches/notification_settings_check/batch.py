@@ -25,7 +25,14 @@ from include.skillreport.batches.notification_settings_check.rules import (
 )
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import code_of, is_about_data, reason_of
-from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFailure, UnitResult, Work
+from include.skillreport.core.execution.batch import (
+    Run,
+    StagingBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+    count_effects,
+)
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
@@ -102,6 +109,9 @@ class _Answer:
 
 class NotificationSettingsCheckBatch(StagingBatch):
     """The steps of BATCH-019-05; see ``include.skillreport.core.execution.batch``."""
+
+    counted = frozenset({"newlyBroken"})
+    states = frozenset({"checkedChannels", "brokenSettings"})
 
     staging_table = "former_mailbox"
 
@@ -239,6 +249,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
                 notes += self._record_health(connection, answer, preferences)
             address = load_administrators(connection).get(tenant_id)
             newly = self._notify(connection, run, tenant_id, preferences, address) if address else 0
+            count_effects(connection, run, tenant_id, newlyBroken=newly)
             if not address and (found or result.details["brokenSettings"]):
                 notes.append(NOBODY_TO_TELL)
         return replace(

@@ -35,6 +35,8 @@ from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
+from include.skillreport.messaging.dispatch import DELIVERY_EFFECTS
+from include.skillreport.messaging.leases import LEASED
 from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.preferences import Preferences, load_preferences
@@ -57,6 +59,10 @@ _SQL = Statements(Path(__file__).parent)
 
 class ScheduledNotificationsBatch(StagingBatch):
     """The steps of BATCH-019-01; see ``include.skillreport.core.execution.batch``."""
+
+    effects = frozenset({"queued", "expired", "overdueReminders"})
+    counted = DELIVERY_EFFECTS
+    states = frozenset({LEASED})
 
     staging_table = "notification_signal"
 

@@ -51,6 +51,18 @@ _KIND_NAMES = {"inserted": "追加", "revived": "復活", "updated": "更新"}
 class SettingsSyncBatch(TenantBatch):
     """The steps of BATCH-018-05; see ``include.skillreport.core.execution.batch``."""
 
+    effects = frozenset({"fixed"})
+    states = frozenset(
+        {
+            "missing",
+            "drifted",
+            "planned",
+            "reported",
+            "protectedSettings",
+            *(each.name.lower() for each in ProblemSeverity),
+        }
+    )
+
     def __init__(self, plans: PlanSettings) -> None:
         self._plans = plans
         self._keys = list(plans.settings)
@@ -63,8 +75,7 @@ class SettingsSyncBatch(TenantBatch):
         settings, applied, undone = _load_settings(connection, run, self._keys)
         plans: dict[str, SettingsPlan] = {}
         steps: dict[str, PlanStep] = {}
-        reported_before: dict[str, list[Any] | None] = {}
-        for row in _SQL.rows(connection, "load_plans", execution_id=run.execution_id):
+        for row in _SQL.rows(connection, "load_plans"):
             tenant_id, name = row["tenant_id"], _plan_of(row)
             step = PlanStep(name, row["known_plan"]) if name in self._plans.plans else None
             plans[tenant_id] = plan_sync(
@@ -75,7 +86,6 @@ class SettingsSyncBatch(TenantBatch):
                 undone[tenant_id],
                 step,
             )
-            reported_before[tenant_id] = row["told_problems"]
             if step:
                 steps[tenant_id] = step
                 plans[tenant_id].differences += self._plans.not_negotiated(row)
@@ -91,7 +101,6 @@ class SettingsSyncBatch(TenantBatch):
                 steps.get(tenant_id),
                 plans[tenant_id],
                 len(settings[tenant_id]),
-                reported_before[tenant_id],
             )
             for tenant_id in work.tenant_ids
             if tenant_id in plans
@@ -193,7 +202,6 @@ class SettingsSyncBatch(TenantBatch):
         step: PlanStep | None,
         plan: SettingsPlan,
         settings: int,
-        reported_before: list[Any] | None,
     ) -> UnitResult:
         is_only_planned = run.dry_run or self._plans.sample
         reported = plan.reported
@@ -233,7 +241,6 @@ class SettingsSyncBatch(TenantBatch):
             **{severity.name.lower(): severities[severity] for severity in reversed(ProblemSeverity)},
             "protectedSettings": plan.protected,
             "seriousProblems": [asdict(problem) for problem in serious],
-            **({} if reported_before is None else {"toldProblems": reported_before}),
         }
         return UnitResult(
             tenant_id, details, records=settings + len(plan.changes), notes=tuple(notes), report=tuple(lines)

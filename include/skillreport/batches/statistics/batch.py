@@ -34,6 +34,8 @@ _DETAILS = (
 class StatisticsBatch(StagingBatch):
     """The steps of BATCH-003; see ``include.skillreport.core.execution.batch``."""
 
+    states = frozenset(_DETAILS)
+
     staging_table = "statistics_signal"
 
     def prepare(self, work: Work) -> None:

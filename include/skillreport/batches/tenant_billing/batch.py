@@ -57,6 +57,7 @@ class TenantBillingBatch(BillingBatch):
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
             hold_reason=run.deferral_reason,
+            attempts=_SQL.column(work.connection, "attempts", execution_id=run.execution_id),
         )
         settled = (
             self.billing.price(work.connection, run.business_date, instructions)

@@ -115,6 +115,9 @@ class _CheckedTenant:
 class TenantMonitoringBatch(StagingBatch):
     """The steps of BATCH-018-03; see ``include.skillreport.core.execution.batch``."""
 
+    effects = frozenset({"openedIncidents", "closedIncidents"})
+    states = frozenset({"apiCalls", "errors", "failedLogins", "openIncidents"})
+
     staging_table = "monitoring_signal"
 
     def __init__(self, settings: MonitoringSettings, usage: UsageSettings, price_list: PriceList) -> None:

@@ -40,6 +40,8 @@ _BILLED_METRICS = ("active_users", "storage_bytes", "api_calls", "reports_genera
 class TenantUsageBatch(StagingBatch):
     """The steps of BATCH-018-01; see ``include.skillreport.core.execution.batch``."""
 
+    states = frozenset({"registered_users", *_BILLED_METRICS, "unplaced_accounts", "unplaced_events"})
+
     staging_table = "usage_signal"
 
     def __init__(

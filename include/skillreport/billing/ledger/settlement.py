@@ -64,8 +64,9 @@ class Instructions:
 
     ``recalculate`` voids final, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided or credited
     in full; otherwise they stay closed. ``reason`` says why, in both cases. ``actor`` is the run or the user. ``hold_reason`` says why
-    each draft needs an approval. ``resumable``: a retry of the run does not issue again what this actor issued. ``is_trial``: nothing
-    is written, so a month before the first one may be priced, too.
+    each draft needs an approval. ``resumable``: a retry of the run does not issue again what this actor issued. ``attempts``: the earlier
+    executions of the actor, if its run was opened again. ``is_trial``: nothing is written, so a month before the first one may be priced,
+    too.
     """
 
     issued_on: date
@@ -80,6 +81,7 @@ class Instructions:
     approved_by: str | None = None
     entered_before: datetime | None = None
     hold_reason: str | None = None
+    attempts: Collection[str] = ()
 
     @property
     def approver(self) -> str:
@@ -307,7 +309,7 @@ def _already_settled(
     issued = account.issued
     if issued is None:
         return None
-    if instructions.resumable and issued.execution_id == instructions.actor:
+    if instructions.resumable and issued.execution_id in (instructions.actor, *instructions.attempts):
         # An earlier attempt of this run has issued it.
         return TenantSettlement(
             account.tenant_id,

@@ -10,11 +10,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
+from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
@@ -25,6 +28,9 @@ from include.skillreport.core.network import Network
 if TYPE_CHECKING:
     from include.skillreport.core.execution.installation import Installation
     from include.skillreport.core.run_spec import RunSpec
+
+
+_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,8 @@ class RunRemark:
     """A note about a step of the entire run, for the result of the run. ``details`` are figures (JSON values).
 
     ``problem`` says in one sentence why the step failed, and ``code`` selects its ``FailureKind``. ``may_pass``: the problem may end
-    without an operator's action. ``in_each_run``: the problem is about this run's results, so each run reports it.
+    without an operator's action. ``in_each_run``: the problem is about this run's results, so each run reports it. ``effects`` are the
+    figures that the attempts of the step add up (``Batch``).
     """
 
     details: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +125,7 @@ class RunRemark:
     code: str = ""
     may_pass: bool = False
     in_each_run: bool = False
+    effects: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,8 @@ class Work:
     """The inputs of a step: its run, tenants and database connection, and the targets of files and messages.
 
     ``connection`` is in autocommit mode. It acts as ``batch_tenant`` in the steps of a shard, and as ``batch_platform`` in steps of the
-    entire run and of a ``UnitBatch``.
+    entire run and of a ``UnitBatch``. ``record`` makes outcomes final, in a transaction of its own, before the shard ends: after a kill, a
+    retry does not work on these tenants again.
     """
 
     run: Run
@@ -134,6 +143,7 @@ class Work:
     store: ObjectStore | None = None
     network: Network | None = None
     installation: Installation | None = None
+    record: Callable[[psycopg.Connection, Sequence[Outcome]], object] = lambda *_: None
 
     @property
     def files(self) -> ObjectStore:
@@ -193,7 +203,15 @@ class Batch:
 
     Steps before the run is opened receive a ``Request``, all others a ``Work``. A step with a ``Request`` raises ParameterError if a value
     of the form cannot be used.
+
+    Each numeric figure of an outcome's ``details`` is an effect or a state. An effect is what committed work has done and does not do
+    again (sent, deleted): the attempts of a run add up. ``effects`` are counted with the outcomes of ``process``, ``counted`` by the step
+    itself (``count_effects``). ``states``: what the last attempt has found or left (users, open incidents).
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset()
+    counted: ClassVar[frozenset[str]] = frozenset()
+    states: ClassVar[frozenset[str]] = frozenset()
 
     def options(self, request: Request) -> dict[str, Any]:
         """Check the request; returns the batch's own parameters as JSON values."""
@@ -363,6 +381,13 @@ class StagingBatch(TenantBatch):
             ),
             [work.run.execution_id],
         )
+
+
+def count_effects(connection: psycopg.Connection, run: Run, unit_id: str, **effects: int) -> None:
+    """Count what the connection's transaction does for a unit (``Batch.counted``), so that a kill after its commit loses nothing."""
+    about = {"execution_id": run.execution_id, "tenant_id": unit_id, "part": run.part}
+    if not run.dry_run and any(effects.values()):
+        _SQL.execute(connection, "add_effects", **about, effects=Jsonb(effects))
 
 
 def create_batch(spec: RunSpec, installation: Installation) -> Batch:

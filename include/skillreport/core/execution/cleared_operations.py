@@ -1,11 +1,13 @@
-"""Prevent a clear from repeating a user's operation.
+"""Prevent another user from repeating a user's operation.
 
-Airflow 3.3 does not say who cleared a run (except in the audit log), so a cleared operation would act in the name of the user who triggered
-it. An approval may be cleared: it acts for the user who answered, and only on the items in the answer. A scheduled run acts for nobody.
+Airflow 3.3 does not say who cleared or queued a run (except in the audit log), so the operation would act in the name of the user who
+triggered it. An approval may be cleared: it acts for the user who answered, and only on the items in the answer. A scheduled run acts for
+nobody.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,8 @@ import psycopg
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Run
-from include.skillreport.core.failure_kinds import INTERRUPTED
+from include.skillreport.core.execution.openings import Opened, Opening
+from include.skillreport.core.execution.run_log import Scope
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
@@ -38,42 +41,52 @@ class OperationClearedError(BatchError):
 
 
 def require_own_act(
-    platform: psycopg.Connection, spec: RunSpec, request: RunRequest, *, dry_run: bool
+    platform: psycopg.Connection, spec: RunSpec, request: RunRequest, opened: Opened, *, dry_run: bool
 ) -> None:
-    """Check before a run is opened that it is not the clear of a user's operation. A retry after a kill passes if nothing is committed.
+    """Check that a user's operation is not opened a second time. A retry after a kill passes if nothing is committed.
 
-    :raises OperationClearedError: it is a clear.
+    :raises OperationClearedError: it is.
     """
     person = None if dry_run else _person(spec, request.triggered_by)
     if person:
         run = {"dag_id": request.dag_id, "run_id": request.run_id, "batch_id": spec.id}
         is_done = bool(_SQL.row(platform, "has_worked", **run)[0])
-        if is_done or request.attempt > 0:
+        if is_done or opened.is_cleared:
             raise OperationClearedError(person, is_done=is_done)
 
 
-def require_unfinished(
-    platform: psycopg.Connection, spec: RunSpec, run: Run, shard: int | None = None
-) -> None:
-    """Check before a step or shard. After a clear, a user's operation may only complete interrupted work.
-
-    :raises OperationClearedError: the step was cleared, or the shard already has a result.
-    """
-    if person := _person(spec, run.triggered_by):
-        about = {"execution_id": run.execution_id, "attempt": run.attempt, "shard": shard}
-        if _SQL.row(platform, "is_cleared", **about, interrupted=list(INTERRUPTED))[0]:
-            raise OperationClearedError(person, is_done=False)
+def require_uncleared(spec: RunSpec, run: Run, opened: Opened) -> None:
+    """Check before a step of the entire run that Airflow or the run's user has started it. :raises OperationClearedError: another has."""
+    if (person := _acting(spec, run)) and opened.is_cleared:
+        raise OperationClearedError(person, is_done=False)
 
 
-def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, attempt: int) -> None:
+def scope_of(spec: RunSpec, run: Run, opened: Opened) -> Scope:
+    """Which tenants of its shard a try works on: a retry, those that are not done; a cleared user's operation, the interrupted ones."""
+    if _acting(spec, run) and opened.is_cleared:
+        return Scope.INTERRUPTED
+    return Scope.UNFINISHED if opened.opening is Opening.RETRY else Scope.ALL
+
+
+def require_some(spec: RunSpec, run: Run, scope: Scope, tenant_ids: Sequence[str]) -> None:
+    """Check that a cleared user's operation has something to complete. :raises OperationClearedError: each tenant has a result."""
+    if scope is Scope.INTERRUPTED and not tenant_ids and (person := _acting(spec, run)):
+        raise OperationClearedError(person, is_done=False)
+
+
+def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, opened: Opened) -> None:
     """Check in ``close_run`` that no earlier attempt has finished a user's operation. A retry after a kill passes.
 
     :raises OperationClearedError: an attempt has, and no interrupted shard has worked since.
     """
-    if person := _person(spec, run.triggered_by):
-        about = {"execution_id": run.execution_id, "attempt": attempt}
-        if statuses := _SQL.column(platform, "closed_earlier", **about):
+    if (person := _acting(spec, run)) and opened.is_cleared:
+        statuses = _SQL.column(platform, "closed_earlier", execution_id=run.execution_id)
+        if statuses:
             raise OperationClearedError(person, is_done=statuses == ["completed"])
+
+
+def _acting(spec: RunSpec, run: Run) -> str | None:
+    return None if run.dry_run else _person(spec, run.triggered_by)
 
 
 def _person(spec: RunSpec, triggered_by: str | None) -> str | None:

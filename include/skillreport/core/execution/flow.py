@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -31,12 +31,15 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import JAPAN, business_date_of, period_of
 from include.skillreport.core.execution.cleared_operations import (
     require_own_act,
+    require_some,
+    require_uncleared,
     require_unclosed,
-    require_unfinished,
+    scope_of,
 )
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import Opened, TaskKey, record_opening
 from include.skillreport.core.execution.parameters import parse_parameters, require_applicable
 from include.skillreport.core.execution.people import keep_known_keys
 from include.skillreport.core.execution.resource_usage import ResourceUsage
@@ -58,7 +61,7 @@ from include.skillreport.core.execution.tenant_selection import (
     select_tenants,
 )
 from include.skillreport.core.network import Network
-from include.skillreport.core.run_plan import READ_LOGS
+from include.skillreport.core.run_plan import CLOSE_RUN, OPEN_RUN, READ_LOGS
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.worker_slots import CONCURRENCY
@@ -69,6 +72,9 @@ log = logging.getLogger(__name__)
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
 
+# Of callers that close a run once.
+CLOSING = TaskKey(CLOSE_RUN.id)
+
 
 @dataclass(frozen=True)
 class RunRequest:
@@ -76,7 +82,7 @@ class RunRequest:
 
     ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` counts the clears of the run. ``one_of_many``: the run
     contains several batches (a family DAG). ``ticked_at`` (aware) is the scheduled time; None for a manual run. ``is_backfill``: Airflow
-    runs this time later.
+    runs this time later. ``task`` is the try of ``open_run``.
     """
 
     dag_id: str
@@ -88,19 +94,7 @@ class RunRequest:
     one_of_many: bool = False
     ticked_at: datetime | None = None
     is_backfill: bool = False
-
-
-@dataclass(frozen=True)
-class TaskKey:
-    """The task instance whose time and memory are recorded. ``map_index`` is -1 if it is not mapped."""
-
-    task_id: str
-    map_index: int = -1
-
-    @property
-    def step(self) -> str:
-        """The id of the step. In a family's DAG the task id has the batch as a prefix."""
-        return self.task_id.rpartition(".")[2]
+    task: TaskKey = field(default_factory=lambda: TaskKey(OPEN_RUN.id))
 
 
 @dataclass(frozen=True)
@@ -131,20 +125,21 @@ def open_run(
     is a cleared user's operation.
     """
     now = installation.now()
-    parameters = parse_parameters(request.parameters)
-    business_date, last_day = period_of(
-        parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
-    )
-    require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
-    # Fails before any row is written if the store or the mail server is missing.
-    _resources(batch, installation, dry_run=parameters.dry_run)
-    sharding = sharding or ExecutionSettings.load()
     # Otherwise every shard would fail with the same reason.
     installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
+        opened = record_opening(platform, request.dag_id, request.run_id, request.attempt, request.task)
+        parameters = parse_parameters(request.parameters)
+        business_date, last_day = period_of(
+            parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
+        )
+        require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
+        # Fails before the run's rows are written if the store or the mail server is missing.
+        _resources(batch, installation, dry_run=parameters.dry_run)
+        sharding = sharding or ExecutionSettings.load()
         run_log.require_deletions_repeated(platform, spec)
-        require_own_act(platform, spec, request, dry_run=parameters.dry_run)
+        require_own_act(platform, spec, request, opened, dry_run=parameters.dry_run)
         deferral = None if parameters.dry_run else decide_deferral(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
@@ -194,7 +189,7 @@ def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, 
     needs_store = (batch.has(Batch.finish) and not run.dry_run) or batch.reads_files(run)
     store = installation.store() if needs_store else None
     with installation.platform(spec.time_limit) as platform:
-        require_unfinished(platform, spec, run)
+        require_uncleared(spec, run, run_log.record_opening_of(platform, run, task))
         remark = step(Work(run, platform, store=store, installation=installation))
         if remark is not None:
             log.info("%s", remark.details)
@@ -212,8 +207,10 @@ def process_shard(
     if store is None and batch.reads_files(run):
         store = installation.store()
     with installation.platform(spec.time_limit) as platform:
-        require_unfinished(platform, spec, run, shard.number)
-        work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
+        scope = scope_of(spec, run, run_log.record_opening_of(platform, run, task))
+        tenant_ids = run_log.begin_shard(platform, run, shard.number, scope)
+        require_some(spec, run, scope, tenant_ids)
+        work = Work(run, platform, tenant_ids, store, network)
         if isinstance(batch, UnitBatch):
             report = work_on_units(batch, work)
         elif isinstance(batch, TenantBatch):
@@ -250,17 +247,19 @@ def close_run(
     error: Exception | None = None,
     failed_instances: Sequence[MappedInstance] = (),
     attempt: int = 0,
+    task: TaskKey = CLOSING,
 ) -> ClosedRun:
     """Close the execution log with the tenants' outcomes, and report the batch's digest.
 
     ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. An instance may have
     failed after it recorded its outcomes. If it could not reach the database, an earlier attempt's outcomes remain.
     """
-    run = _run_today(run, installation)
+    run = replace(_run_today(run, installation), attempt=attempt)
     with installation.platform(spec.time_limit) as platform:
+        opened = run_log.record_opening_of(platform, run, task)
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
-        error = error or _finish(spec, batch, work, installation, attempt)
+        error = error or _finish(spec, batch, work, installation, opened)
         if not run.dry_run:
             for event, remark in batch.service_remarks(platform).items():
                 record_remark(platform, run, event, remark, installation.now())
@@ -383,13 +382,13 @@ def _run_today(run: Run, installation: Installation) -> Run:
 
 
 def _finish(
-    spec: RunSpec, batch: Batch, work: Work, installation: Installation, attempt: int
+    spec: RunSpec, batch: Batch, work: Work, installation: Installation, opened: Opened
 ) -> Exception | None:
     """Write the files that span tenants; returns the error instead of raising it, so that the run is closed."""
     if work.run.dry_run or not batch.has(Batch.finish):
         return None
     try:
-        require_unclosed(work.connection, spec, work.run, attempt)
+        require_unclosed(work.connection, spec, work.run, opened)
         store = installation.store()
         if store is not None:
             batch.finish(replace(work, store=store))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +22,14 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError, SchemaError, code_of, reason_of
 from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.openings import Opened, TaskKey, record_opening
 from include.skillreport.core.execution.reconciliation import Reconciliation, load_reconciliation
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import PastRuns, Shard
-from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
+from include.skillreport.core.failure_kinds import INTERRUPTED, NO_RESULT, RUN_LOST
 from include.skillreport.core.operation_catalog import (
     APPROVE_OFFBOARDING,
     OFFBOARD_TENANT,
@@ -176,6 +178,14 @@ class RecordsDeletedError(BatchError):
         super().__init__("この実行のテナントの記録がありません（記録が整理されています）。")
 
 
+class Scope(StrEnum):
+    """Which tenants of its shard a try works on. INTERRUPTED: those whose work was killed, not those that failed by themselves."""
+
+    ALL = "all"
+    UNFINISHED = "unfinished"
+    INTERRUPTED = "interrupted"
+
+
 class RunFailedError(BatchError):
     """Not all tenants succeeded. The alert reads ``result``."""
 
@@ -296,6 +306,9 @@ def open_execution(
             platform,
             "expect_tenants",
             execution_id=execution_id,
+            batch_id=spec.id,
+            dag_id=dag_id,
+            run_id=run_id,
             tenant_ids=[tenant_id for tenant_id, _ in expected],
             parts=[shard.part for _, shard in expected],
             shards=[shard.number for _, shard in expected],
@@ -338,19 +351,36 @@ def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
     return _SQL.column(platform, "tenants_of_run", execution_id=run.execution_id)
 
 
-def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]:
-    """Reset a shard's outcomes to pending, so that none of an earlier attempt remains; returns its tenant ids, in order.
+def record_opening_of(platform: psycopg.Connection, run: Run, task: TaskKey) -> Opened:
+    """Record this try of a task of an open run, and say how it began. ``run.attempt`` counts the clears.
+
+    :raises RecordsDeletedError: the log no longer has the run.
+    """
+    row = _SQL.execute(platform, "run_of_execution", execution_id=run.execution_id).fetchone()
+    if row is None:
+        raise RecordsDeletedError
+    dag_id, run_id = row
+    return record_opening(platform, dag_id, run_id, run.attempt, task)
+
+
+def begin_shard(platform: psycopg.Connection, run: Run, shard: int, scope: Scope = Scope.ALL) -> list[str]:
+    """Reset the outcomes of a shard's tenants in ``scope`` to pending; returns their ids, in order.
 
     :raises RecordsDeletedError: the run no longer has such a shard.
     """
-    about = {"execution_id": run.execution_id, "shard": shard}
     with platform.transaction():
         mark_reopened(platform, run)
-        tenant_ids = _SQL.column(platform, "tenants_of_shard", **about)
-        _SQL.execute(platform, "begin_shard", **about)
-    if not tenant_ids:
+        rows = _SQL.execute(
+            platform,
+            "begin_shard",
+            execution_id=run.execution_id,
+            shard=shard,
+            scope=scope,
+            interrupted=list(INTERRUPTED),
+        ).fetchall()
+    if not rows:
         raise RecordsDeletedError
-    return tenant_ids
+    return [tenant_id for tenant_id, is_in_scope in rows if is_in_scope]
 
 
 def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseException) -> None:

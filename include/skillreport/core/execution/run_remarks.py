@@ -63,7 +63,7 @@ class RunRemarks:
 def record_remark(
     platform: psycopg.Connection, run: Run, step: str, remark: RunRemark, now: datetime
 ) -> None:
-    """Record a step's note and log its problem. A later attempt of the step replaces the note."""
+    """Record a step's note and log its problem. A later attempt of the step replaces the note, and adds its effects to earlier ones."""
     rows = _SQL.execute(
         platform, "earlier_remarks", execution_id=run.execution_id, step=step, count=_EARLIER_RUNS
     )
@@ -75,6 +75,7 @@ def record_remark(
         execution_id=run.execution_id,
         step=step,
         details=Jsonb(remark.details | ({_CODE: remark.code} if remark.problem else {})),
+        effects=list(remark.effects),
         problem=remark.problem,
         is_reported=is_reported(remark, [EarlierRemark(*row) for row in rows], now),
         recorded_at=now,

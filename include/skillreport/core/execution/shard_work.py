@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,48 +83,90 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
 
     ``platform`` acts as ``batch_platform`` and prepares tenants that are not prepared. One transaction writes a tenant's work and outcome.
     A dry run rolls the work back and keeps the outcome. Services are called before the transaction; files and messages follow after it.
-    Until then the outcome is pending, so a lost worker is detected. A tenant whose files fail counts as failed. Its work stays done for the
-    retry.
+    Until they are done the outcome is pending, so a lost worker is detected, and its retry goes on with the pending tenants. A tenant whose
+    files fail counts as failed. Its work stays done for the retry.
     :raises psycopg.Error: the database failed for every tenant; committed work remains.
     """
-    run, tenant_ids = work.run, work.tenant_ids
     errors = prepare(batch, replace(work, connection=platform))
     if work.network:
-        errors |= batch.fetch(replace(work, tenant_ids=[each for each in tenant_ids if each not in errors]))
-    writes_files = not run.dry_run and work.store is not None and batch.has(Batch.write_files)
-    sends = not run.dry_run and work.network is not None and batch.has(Batch.send)
-    report = ShardReport()
-
-    def process(some_ids: Sequence[str]) -> None:
-        with tenant_transaction(work.connection, some_ids) as transaction:
-            refused = _refused(batch, replace(work, tenant_ids=some_ids))
-            left = [each for each in some_ids if each not in refused]
-            outcomes = [*refused.values(), *(batch.process(replace(work, tenant_ids=left)) if left else ())]
-            if run.dry_run:
-                raise psycopg.Rollback(transaction)
-            _record(work, outcomes, are_pending=writes_files or sends)
-        if run.dry_run:
-            with tenant_transaction(work.connection, some_ids):
-                _record(work, outcomes)
-        report.add(outcomes)
-
-    prepared = [each for each in tenant_ids if each not in errors]
+        left = [each for each in work.tenant_ids if each not in errors]
+        errors |= batch.fetch(replace(work, tenant_ids=left))
+    shard = _TenantShard(batch, work)
+    shard.record_failures(errors)
+    prepared = [each for each in work.tenant_ids if each not in errors]
     for start in range(0, len(prepared), _TENANTS_TOGETHER):
-        errors |= _isolate(prepared[start : start + _TENANTS_TOGETHER], process)
-    if writes_files:
-        errors |= _write_files(batch, work, report)
-    failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
-    sent: Sequence[Outcome] = report.results
-    # The results must survive if the connection is lost while messages are sent.
-    with lasting(work.connection) as database:
-        if sends and report.results:
-            sent = batch.send(work, report.results)
-        changed = [*(sent if writes_files or sends else ()), *failures]
-        if changed:
-            database.run(lambda connection: _record_at_end(replace(work, connection=connection), changed))
-    report.results = []
-    report.add([*sent, *failures])
-    return report
+        shard.process(prepared[start : start + _TENANTS_TOGETHER])
+    shard.send()
+    return shard.report
+
+
+class _TenantShard:
+    """The work on a shard, whose outcomes become final as early as they can."""
+
+    def __init__(self, batch: TenantBatch, work: Work) -> None:
+        self._batch, self._work = batch, work
+        self._writes_files = not work.run.dry_run and work.store is not None and batch.has(Batch.write_files)
+        self._sends = not work.run.dry_run and work.network is not None and batch.has(Batch.send)
+        # The results that wait for their messages, and the tenants whose outcome is final.
+        self._unsent: list[UnitResult] = []
+        self._final = set[str]()
+        self.report = ShardReport()
+
+    def process(self, tenant_ids: Sequence[str]) -> None:
+        """Process these tenants, and write their files."""
+        processed: list[Outcome] = []
+        errors = _isolate(tenant_ids, lambda some_ids: processed.extend(self._process(some_ids)))
+        results = [each for each in processed if isinstance(each, UnitResult)]
+        self.report.add([each for each in processed if isinstance(each, UnitFailure)])
+        written = results
+        if self._writes_files:
+            written, more = _write_files(self._batch, self._work, results)
+            errors |= more
+        self.record_failures(errors)
+        if self._sends:
+            self._unsent += written
+            return
+        if self._writes_files:
+            self._record(self._work.connection, written)
+        self.report.add(written)
+
+    def send(self) -> None:
+        """Send the messages of all processed tenants, so that a slow channel of one does not delay another."""
+        if not self._unsent:
+            return
+        # The results must survive if the connection is lost while messages are sent.
+        with lasting(self._work.connection) as database:
+            sent = self._batch.send(replace(self._work, record=self._record), self._unsent)
+            left = [each for each in sent if each.unit_id not in self._final]
+            database.run(lambda connection: self._record(connection, left))
+        self.report.add(sent)
+
+    def record_failures(self, errors: Mapping[str, Exception]) -> None:
+        """Record the failures of these tenants."""
+        failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]
+        self._record(self._work.connection, failures)
+        self.report.add(failures)
+
+    def _process(self, tenant_ids: Sequence[str]) -> Sequence[Outcome]:
+        batch, work = self._batch, replace(self._work, tenant_ids=tenant_ids)
+        with tenant_transaction(work.connection, tenant_ids) as transaction:
+            refused = _refused(batch, work)
+            left = [each for each in tenant_ids if each not in refused]
+            outcomes = [*refused.values(), *(batch.process(replace(work, tenant_ids=left)) if left else ())]
+            if work.run.dry_run:
+                raise psycopg.Rollback(transaction)
+            _record(work, outcomes, effects=batch.effects, are_pending=self._writes_files or self._sends)
+        if work.run.dry_run:
+            self._record(work.connection, outcomes)
+        return outcomes
+
+    def _record(self, connection: psycopg.Connection, outcomes: Sequence[Outcome]) -> None:
+        """Record final outcomes in a transaction of their own."""
+        if outcomes:
+            tenant_ids = [outcome.unit_id for outcome in outcomes]
+            with tenant_transaction(connection, tenant_ids):
+                _record(replace(self._work, connection=connection), outcomes)
+            self._final.update(tenant_ids)
 
 
 def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
@@ -136,12 +178,13 @@ def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
     for unit_id in work.tenant_ids:
         try:
             refused = _refused(batch, replace(work, tenant_ids=[unit_id]))
-            report.add([refused.get(unit_id) or batch.process_unit(work, unit_id)])
+            outcome = refused.get(unit_id) or batch.process_unit(work, unit_id)
         except Exception as error:
             if work.connection.closed:
                 raise
-            report.add([failure_of(unit_id, error)])
-    _record(work, [*report.results, *report.failures])
+            outcome = failure_of(unit_id, error)
+        _record(work, [outcome])
+        report.add([outcome])
     return report
 
 
@@ -159,11 +202,13 @@ def _sentence(failure: UnitFailure) -> str:
     return f"テナント {failure.unit_id}: {failure.message}"
 
 
-def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exception]:
-    """Removes a tenant from the report's results if its files fail."""
+def _write_files(
+    batch: Batch, work: Work, results: Sequence[UnitResult]
+) -> tuple[list[UnitResult], dict[str, Exception]]:
+    """The results whose files are written, and the errors of the others, by tenant."""
     errors: dict[str, Exception] = {}
     written = []
-    for result in report.results:
+    for result in results:
         try:
             details = batch.write_files(work, result.unit_id)
             written.append(replace(result, details=result.details | (details or {})))
@@ -171,8 +216,7 @@ def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exc
             if isinstance(error, psycopg.Error) and not is_about_data(error):
                 raise
             errors[result.unit_id] = error
-    report.results = written
-    return errors
+    return written, errors
 
 
 def _isolate(tenant_ids: Sequence[str], step: Callable[[Sequence[str]], None]) -> dict[str, Exception]:
@@ -194,18 +238,24 @@ def _isolate(tenant_ids: Sequence[str], step: Callable[[Sequence[str]], None]) -
     return {}
 
 
-def _record_at_end(work: Work, outcomes: Sequence[Outcome]) -> None:
-    with tenant_transaction(work.connection, [outcome.unit_id for outcome in outcomes]):
-        _record(work, outcomes)
-
-
-def _record(work: Work, outcomes: Sequence[Outcome], *, are_pending: bool = False) -> None:
+def _record(
+    work: Work,
+    outcomes: Sequence[Outcome],
+    *,
+    effects: Collection[str] = (),
+    are_pending: bool = False,
+) -> None:
+    """Record outcomes in the transaction of their work. ``effects`` are the figures that this transaction adds to earlier ones."""
+    rows = []
+    for outcome in outcomes:
+        added = {name: outcome.details[name] for name in effects if name in outcome.details}
+        rows.append(_outcome_row(outcome, is_pending=are_pending) | {"effects": added})
     _SQL.execute(
         work.connection,
         "record_outcomes",
         execution_id=work.run.execution_id,
         part=work.run.part,
-        outcomes=Jsonb([_outcome_row(outcome, is_pending=are_pending) for outcome in outcomes]),
+        outcomes=Jsonb(rows),
     )
 
 

@@ -26,6 +26,10 @@ MOST_MAILS = 500
 _MOST_SECONDS = 300
 
 
+# The figures of a reading (``RunRemark.effects``).
+FIGURES = ("mails", "unreadable", "other", *Effect)
+
+
 @dataclass
 class Reading:
     """The number of mails in the mailbox by effect, and why the rest could not be read.

@@ -315,32 +315,58 @@ WHERE
 RETURNING message_id, status;
 
 -- name: record_results
--- Only the owner of the lease records a result. If the lease expired, park_crashed has already changed the row.
-UPDATE batch.outbox AS message
-SET
-    status = result.status,
-    attempts = result.attempts,
-    next_attempt_at = result.next_attempt_at,
-    lease_owner = null,
-    lease_until = null,
-    provider_message_id = result.provider_message_id,
-    error_code = result.error_code,
-    error_class = result.error_class,
-    error_detail = result.error_detail,
-    -- A contract letter may have been reported as waiting. Its failure is reported too.
-    reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
-    finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END,
-    -- A message that was parked as lost may have been held since.
-    deferred_for = CASE WHEN result.status <> 'sent' THEN message.deferred_for END
-FROM
-    jsonb_to_recordset(%(results)s) AS result (
-        message_id text, status text, attempts integer, next_attempt_at timestamptz, provider_message_id text,
-        error_code text, error_class text, error_detail text
-    )
-WHERE
-    message.message_id = result.message_id
-    AND (
-        (message.status = 'sending' AND message.lease_owner = %(owner)s)
-        -- The message was parked as lost, but it has arrived.
-        OR (result.status = 'sent' AND message.status IN ('retry', 'ambiguous') AND message.error_code = 'sender_lost')
-    );
+-- Only the owner of the lease records a result. If the lease expired, park_crashed has already changed the row. The run counts the
+-- results that were recorded, so that a kill or a repetition changes no figure.
+WITH recorded AS (
+    UPDATE batch.outbox AS message
+    SET
+        status = result.status,
+        attempts = result.attempts,
+        next_attempt_at = result.next_attempt_at,
+        lease_owner = null,
+        lease_until = null,
+        provider_message_id = result.provider_message_id,
+        error_code = result.error_code,
+        error_class = result.error_class,
+        error_detail = result.error_detail,
+        -- A contract letter may have been reported as waiting. Its failure is reported too.
+        reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
+        finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END,
+        -- A message that was parked as lost may have been held since.
+        deferred_for = CASE WHEN result.status <> 'sent' THEN message.deferred_for END
+    FROM
+        jsonb_to_recordset(%(results)s) AS result (
+            message_id text, status text, attempts integer, next_attempt_at timestamptz, provider_message_id text,
+            error_code text, error_class text, error_detail text
+        )
+    WHERE
+        message.message_id = result.message_id
+        AND (
+            (message.status = 'sending' AND message.lease_owner = %(owner)s)
+            -- The message was parked as lost, but it has arrived.
+            OR (result.status = 'sent' AND message.status IN ('retry', 'ambiguous') AND message.error_code = 'sender_lost')
+        )
+    RETURNING message.tenant_id, message.channel, message.status
+),
+
+counted AS (
+    SELECT figures.tenant_id, jsonb_object_agg(figures.name, figures.messages) AS effects
+    FROM (
+        SELECT recorded.tenant_id, figure.name, count(*) AS messages
+        FROM recorded
+        CROSS JOIN LATERAL (
+            VALUES
+            ('totalNotifications'),
+            ((%(words)s::jsonb ->> recorded.status) || 'Count'),
+            ((%(words)s::jsonb ->> recorded.status) || '_' || recorded.channel)
+        ) AS figure (name)
+        WHERE figure.name IS NOT null
+        GROUP BY recorded.tenant_id, figure.name
+    ) AS figures
+    GROUP BY figures.tenant_id
+)
+
+UPDATE batch.tenant_outcome AS outcome
+SET effects = batch.add_figures(outcome.effects, counted.effects)
+FROM counted
+WHERE outcome.execution_id = %(execution_id)s AND outcome.tenant_id = counted.tenant_id AND outcome.part = '';

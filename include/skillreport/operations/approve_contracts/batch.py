@@ -73,5 +73,9 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                     applied += 1
         kept = {"invoicesWithFormerRate": invoices} if invoices else {}
         return RunRemark(
-            {"applied": applied, **kept}, "".join(problems) or None, CHANGE_REFUSED, in_each_run=True
+            {"applied": applied, **kept},
+            "".join(problems) or None,
+            CHANGE_REFUSED,
+            in_each_run=True,
+            effects=["applied"],
         )

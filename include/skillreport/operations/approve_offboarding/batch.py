@@ -56,6 +56,8 @@ _APPROVED = "approved-"
 class OffboardingApproval(UnitBatch):
     """Works on the tenants whose deletion a user has approved."""
 
+    states = frozenset({"rows"})
+
     def __init__(self, access: BackupAccess, issuer: IssuerSettings) -> None:
         self._access = access
         self._issuer = issuer

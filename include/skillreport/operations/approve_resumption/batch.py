@@ -8,7 +8,15 @@ from typing import Any
 
 from include.skillreport.approvals import DISCARD_ALL, SEND_ALL
 from include.skillreport.approvals.requests import Result, items_of, lock_item, record_result
-from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import (
+    Outcome,
+    Request,
+    Run,
+    UnitBatch,
+    UnitResult,
+    Work,
+    count_effects,
+)
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.messaging.resumption import ALWAYS, NEVER, answer
 from include.skillreport.operations.answers import APPLIED, SUPERSEDED, require_resumption_answer
@@ -19,6 +27,8 @@ class ResumptionApproval(UnitBatch):
 
     The answer is for all messages that a batch holds at that time, including later runs' messages.
     """
+
+    counted = frozenset({"released", "discarded"})
 
     def options(self, request: Request) -> dict[str, Any]:
         """The checked values. :raises AnswerError: as ``require_resumption_answer``."""
@@ -58,6 +68,7 @@ class ResumptionApproval(UnitBatch):
             )
             text = f"送る通知 {released} 件、破棄した通知 {discarded} 件"
             record_result(work.connection, *named, Result.APPROVED, text, run.execution_id)
+            count_effects(work.connection, run, unit_id, released=released, discarded=discarded)
         details = {"released": released, "discarded": discarded}
         return UnitResult(unit_id, details, released + discarded, report=(f"{unit_id}: {text}",))
 

@@ -88,11 +88,19 @@ class _Import:
             "stillGrowing": len(self.waiting),
             "leftOut": self.left_out,
         }
-        return RunRemark(details, "".join(self.refused) or None, FILE_REFUSED, in_each_run=True)
+        return RunRemark(
+            details,
+            "".join(self.refused) or None,
+            FILE_REFUSED,
+            in_each_run=True,
+            effects=("files", "newTransfers", "cancelledByBank"),
+        )
 
 
 class PaymentImport(ChecksShown, TenantBatch):
     """An import of the files in the folder, or a user's decision about transfers."""
+
+    effects = frozenset({"transfers"})
 
     own_form = FORM
 

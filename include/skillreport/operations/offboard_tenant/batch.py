@@ -51,6 +51,8 @@ _SQL = Statements(Path(__file__).parent)
 class TenantOffboarding(ChecksShown, UnitBatch):
     """The stages begin, export, ask and cancel, the dispute of a register entry, and the supplement of a certificate."""
 
+    states = frozenset({*OPEN_ITEMS, "rows", "exported"})
+
     own_form = FORM
 
     def __init__(self, access: BackupAccess, settings: OffboardingSettings, issuer: IssuerSettings) -> None:

@@ -52,6 +52,8 @@ _SHA256 = "sha256"
 class ContractEffects(TenantBatch):
     """Reports the effects of the run's changes on each tenant's final invoices, and notifies former recipients."""
 
+    states = frozenset({"changes", "formerRecipientsTold"})
+
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
 

@@ -20,6 +20,8 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import listed
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.dispatch import DELIVERY_EFFECTS
+from include.skillreport.messaging.leases import LEASED
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.suppression import SuppressionReason, masked
@@ -49,6 +51,10 @@ _DECISIONS = {form.Resend: Status.PENDING, form.Discard: Status.DISCARDED, form.
 
 class NotificationOperations(ChecksShown, TenantBatch):
     """One operation on the outbox of all tenants, or of the named tenants."""
+
+    effects = frozenset({"resend", "discard", "mark_sent", "lifted", "reopened", "resumed"})
+    counted = DELIVERY_EFFECTS
+    states = frozenset({"waiting", LEASED})
 
     own_form = FORM
 

@@ -47,6 +47,8 @@ _WHOLE = "database "
 class BackupRestore(ChecksShown, UnitBatch):
     """Works on the named tenants, or on one unit for the entire database. Connects with the backup's login."""
 
+    states = frozenset({"archives", "restored", "existing", "merged", "new", "changed", "missing"})
+
     own_form = FORM
 
     def __init__(self, access: BackupAccess) -> None:

@@ -26,6 +26,9 @@ _SQL = Statements(Path(__file__).parent)
 class SettingsSyncUndo(ChecksShown, TenantBatch):
     """Undoes one run for all or the named tenants. Settings that were changed later stay."""
 
+    effects = frozenset({"undone"})
+    states = frozenset({"undoConflicts"})
+
     own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:

@@ -92,24 +92,16 @@ ORDER BY candidate.tenant_id, candidate.message_id
 ON CONFLICT (execution_id, tenant_id, notification_id) DO NOTHING;
 
 -- name: count_collected
--- The number of rows that the run archives per tenant, including earlier attempts, from the staging rows. If the run was closed
--- in between, from the outcome.
+-- The number of rows that the run archives per tenant, from the staging rows.
 SELECT
     listed.tenant_id,
-    greatest(
-        count(staged.notification_id) FILTER (WHERE staged.execution_id = %(staging_id)s AND staged.notification_id <> ''),
-        (earlier.details ->> 'archivedNotifications')::bigint
-    ) AS notifications,
-    greatest(
-        count(staged.notification_id) FILTER (WHERE staged.execution_id = %(message_staging_id)s),
-        (earlier.details ->> 'archivedMessages')::bigint
-    ) AS messages
+    count(staged.notification_id) FILTER (WHERE staged.execution_id = %(staging_id)s AND staged.notification_id <> '')
+        AS notifications,
+    count(staged.notification_id) FILTER (WHERE staged.execution_id = %(message_staging_id)s) AS messages
 FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
 LEFT JOIN batch.old_notification AS staged
     ON listed.tenant_id = staged.tenant_id AND staged.execution_id IN (%(staging_id)s, %(message_staging_id)s)
-LEFT JOIN batch.tenant_outcome AS earlier
-    ON listed.tenant_id = earlier.tenant_id AND earlier.execution_id = %(execution_id)s
-GROUP BY listed.tenant_id, earlier.details
+GROUP BY listed.tenant_id
 ORDER BY listed.tenant_id;
 
 -- name: tenant_code

@@ -18,15 +18,11 @@ ORDER BY tenant_id
 FOR UPDATE;
 
 -- name: load_plans
--- told_problems: the problems reported by an earlier attempt of the run (after a clear). This attempt's outcome keeps them.
 SELECT
     tenant.tenant_id, tenant.subscription_plan, tenant.status, tenant.max_users, tenant.max_storage_gb,
-    known.plan AS known_plan,
-    outcome.details -> 'toldProblems' AS told_problems
+    known.plan AS known_plan
 FROM batch.tenant
-LEFT JOIN batch.setting_plan AS known ON tenant.tenant_id = known.tenant_id
-LEFT JOIN batch.tenant_outcome AS outcome
-    ON tenant.tenant_id = outcome.tenant_id AND outcome.execution_id = %(execution_id)s;
+LEFT JOIN batch.setting_plan AS known ON tenant.tenant_id = known.tenant_id;
 
 -- name: save_plans
 UPDATE batch.setting_plan AS known

@@ -9,12 +9,12 @@ SELECT
     coalesce(reported.problems, '[]') AS known
 FROM batch.tenant_outcome AS outcome
 LEFT JOIN LATERAL (
-    SELECT earlier.details -> 'toldProblems' AS problems
+    SELECT earlier.told_problems AS problems
     FROM batch.tenant_outcome AS earlier
     INNER JOIN batch.execution_log AS log ON earlier.execution_id = log.execution_id
     WHERE
         log.batch_id = 'BATCH-018-05'
-        AND earlier.tenant_id = outcome.tenant_id AND earlier.details ? 'toldProblems'
+        AND earlier.tenant_id = outcome.tenant_id AND earlier.told_problems IS NOT null
     ORDER BY log.ended_at DESC
     LIMIT 1
 ) AS reported ON true
@@ -27,5 +27,5 @@ WHERE
 -- name: count_as_told
 -- Takes ids, because with fresh outcomes the planner expects one row and would compare each outcome with all others.
 UPDATE batch.tenant_outcome
-SET details = details || jsonb_build_object('toldProblems', details -> 'seriousProblems')
+SET told_problems = details -> 'seriousProblems'
 WHERE execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]);

@@ -23,3 +23,7 @@ WHERE log.execution_id = %(execution_id)s;
 SELECT count(*)
 FROM batch.tenant_outcome
 WHERE execution_id = %(execution_id)s AND details ->> 'settlement' = %(settlement)s;
+
+-- name: attempts
+SELECT attempt.execution_id
+FROM batch.attempts_of(%(execution_id)s) AS attempt (execution_id);

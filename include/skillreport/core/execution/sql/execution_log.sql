@@ -64,29 +64,12 @@ WHERE
         )
     );
 
--- name: is_cleared
--- True if the run was cleared since it was opened or closed, and the given shard has a result that is not an interruption.
-SELECT count(*) > 0 AS is_cleared
-FROM batch.execution_log AS log
-WHERE
-    log.execution_id = %(execution_id)s AND coalesce(log.attempt, 0) < %(attempt)s AND NOT log.dry_run
-    AND (
-        %(shard)s::integer IS null
-        OR EXISTS (
-            SELECT FROM batch.tenant_outcome AS outcome
-            WHERE
-                outcome.execution_id = log.execution_id AND outcome.shard = %(shard)s
-                AND outcome.status <> 'pending'
-                AND (outcome.error_code IS null OR outcome.error_code <> all(%(interrupted)s))
-        )
-    );
-
 -- name: closed_earlier
 -- The status with which an earlier attempt closed the run, if no interrupted shard has worked since.
 SELECT log.status
 FROM batch.execution_log AS log
 WHERE
-    log.execution_id = %(execution_id)s AND coalesce(log.attempt, 0) < %(attempt)s AND log.status <> 'running'
+    log.execution_id = %(execution_id)s AND log.status <> 'running'
     AND NOT EXISTS (
         SELECT FROM batch.tenant_outcome AS outcome
         WHERE outcome.execution_id = log.execution_id AND outcome.recorded_at > log.ended_at
@@ -99,7 +82,8 @@ WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS
 
 -- name: close_execution
 -- The counts come from the outcome rows, so they are correct when the run is closed again (after an instance was cleared). A
--- total sums a numeric figure of the tenants' details, including the work of failed tenants before their failure. `results` lists
+-- total sums a numeric figure of the tenants' details, including the work of failed tenants before their failure, and what earlier
+-- executions of the run have done for tenants that it no longer has. `results` lists
 -- the first failures, and `resultsLeftOut` counts the rest; tenant_outcome has all rows. A tenant has succeeded if all its parts
 -- have.
 WITH outcome AS (
@@ -114,13 +98,37 @@ WITH outcome AS (
     ) AS tenants
 ),
 
+former AS (
+    SELECT DISTINCT ON (earlier.tenant_id, earlier.part) earlier.effects
+    FROM batch.execution_log AS present
+    INNER JOIN batch.execution_log AS log
+        ON
+            present.dag_id = log.dag_id AND present.run_id = log.run_id AND present.batch_id = log.batch_id
+            AND present.execution_id <> log.execution_id
+    INNER JOIN batch.tenant_outcome AS earlier ON log.execution_id = earlier.execution_id
+    WHERE
+        present.execution_id = %(execution_id)s
+        AND NOT EXISTS (
+            SELECT FROM batch.tenant_outcome AS kept
+            WHERE
+                kept.execution_id = present.execution_id AND kept.tenant_id = earlier.tenant_id
+                AND kept.part = earlier.part
+        )
+    ORDER BY earlier.tenant_id ASC, earlier.part ASC, log.started_at DESC
+),
+
 totals AS (
     SELECT coalesce(jsonb_object_agg(name, total), '{}') AS by_name
     FROM (
         SELECT figure.key AS name, sum(figure.value::numeric) AS total
-        FROM batch.tenant_outcome
-        CROSS JOIN LATERAL jsonb_each(details) AS figure
-        WHERE execution_id = %(execution_id)s AND jsonb_typeof(figure.value) = 'number'
+        FROM (
+            SELECT details AS figures FROM batch.tenant_outcome
+            WHERE execution_id = %(execution_id)s
+            UNION ALL
+            SELECT effects FROM former
+        ) AS worked
+        CROSS JOIN LATERAL jsonb_each(worked.figures) AS figure
+        WHERE jsonb_typeof(figure.value) = 'number'
         GROUP BY figure.key
     ) AS figures
 ),

@@ -69,9 +69,34 @@ WHERE
     );
 
 -- name: expect_tenants
-INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, shard, status)
-SELECT %(execution_id)s, tenant_id, part, shard, 'pending' AS status
-FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[], %(shards)s::integer[]) AS expected (tenant_id, part, shard);
+-- A cleared run goes on with what its earlier execution has done and found, and with the size of its work.
+WITH earlier AS (
+    SELECT tenant_id, part, details, effects, records
+    FROM batch.tenant_outcome
+    WHERE
+        execution_id = (
+            SELECT log.execution_id FROM batch.execution_log AS log
+            WHERE
+                log.dag_id = %(dag_id)s AND log.run_id = %(run_id)s AND log.batch_id = %(batch_id)s
+                AND log.execution_id <> %(execution_id)s
+            ORDER BY log.started_at DESC
+            LIMIT 1
+        )
+)
+
+INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, shard, status, details, effects, records)
+SELECT
+    %(execution_id)s, expected.tenant_id, expected.part, expected.shard, 'pending' AS status,
+    coalesce(earlier.details, '{}') AS details,
+    coalesce(earlier.effects, '{}') AS effects,
+    coalesce(earlier.records, 0) AS records
+FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[], %(shards)s::integer[]) AS expected (tenant_id, part, shard)
+LEFT JOIN earlier ON expected.tenant_id = earlier.tenant_id AND expected.part = earlier.part;
+
+-- name: add_effects
+UPDATE batch.tenant_outcome
+SET effects = batch.add_figures(effects, %(effects)s)
+WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND part = %(part)s;
 
 -- name: tenants_of_run
 SELECT DISTINCT tenant_id
@@ -79,37 +104,63 @@ FROM batch.tenant_outcome
 WHERE execution_id = %(execution_id)s
 ORDER BY tenant_id;
 
--- name: tenants_of_shard
-SELECT tenant_id
-FROM batch.tenant_outcome
-WHERE execution_id = %(execution_id)s AND shard = %(shard)s
+-- name: begin_shard
+-- All tenants of the shard, and whether this attempt works on them. The statuses are those before the update.
+WITH listed AS (
+    SELECT
+        tenant_id,
+        part,
+        CASE %(scope)s
+            WHEN 'unfinished' THEN status <> 'success'
+            WHEN 'interrupted' THEN status = 'pending' OR coalesce(error_code = any(%(interrupted)s), false)
+            ELSE true
+        END AS is_in_scope
+    FROM batch.tenant_outcome
+    WHERE execution_id = %(execution_id)s AND shard = %(shard)s
+),
+
+begun AS (
+    UPDATE batch.tenant_outcome AS outcome
+    SET status = 'pending', error_code = null, error_message = null, recorded_at = clock_timestamp()
+    FROM listed
+    WHERE
+        outcome.execution_id = %(execution_id)s AND outcome.tenant_id = listed.tenant_id AND outcome.part = listed.part
+        AND listed.is_in_scope AND outcome.status <> 'pending'
+)
+
+SELECT tenant_id, is_in_scope
+FROM listed
 ORDER BY tenant_id;
 
--- name: begin_shard
-UPDATE batch.tenant_outcome
-SET status = 'pending', error_code = null, error_message = null, recorded_at = clock_timestamp()
-WHERE execution_id = %(execution_id)s AND shard = %(shard)s AND status <> 'pending';
-
 -- name: record_outcomes
+-- effects: what the caller's transaction has done. The figures of all attempts replace those of this one in the details. An
+-- attempt without details failed, or found its work done: it keeps the earlier ones. The records are the size of the work, which
+-- is smaller for an attempt that goes on after another.
 INSERT INTO batch.tenant_outcome AS recorded (
-    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, has_worked
+    execution_id, tenant_id, part, status, details, effects, notes, records, error_code, error_message, attempts, has_worked
 )
 SELECT
     %(execution_id)s,
     outcome.tenant_id,
     %(part)s,
-    outcome.status, outcome.details, outcome.notes, outcome.records, outcome.error_code,
+    outcome.status, outcome.details, outcome.effects, outcome.notes, outcome.records, outcome.error_code,
     outcome.error_message,
     (outcome.status <> 'pending')::integer AS attempts,
     outcome.status <> 'failed' AS has_worked
 FROM
     jsonb_to_recordset(%(outcomes)s) AS outcome (
-        tenant_id text, status text, details jsonb, notes text[], records bigint, error_code text,
+        tenant_id text, status text, details jsonb, effects jsonb, notes text[], records bigint, error_code text,
         error_message text
     )
 ORDER BY outcome.tenant_id
 ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
-    status = excluded.status, details = excluded.details, notes = excluded.notes, records = excluded.records,
+    status = excluded.status,
+    effects = batch.add_figures(recorded.effects, excluded.effects),
+    details =
+    CASE excluded.details WHEN '{}' THEN recorded.details ELSE excluded.details END
+    || batch.add_figures(recorded.effects, excluded.effects),
+    notes = excluded.notes,
+    records = greatest(recorded.records, excluded.records),
     error_code = excluded.error_code, error_message = excluded.error_message,
     attempts = recorded.attempts + excluded.attempts,
     has_worked = recorded.has_worked OR excluded.has_worked,
@@ -131,6 +182,7 @@ ORDER BY listed.tenant_id;
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
+    details = details || effects,
     error_code = %(error_code)s,
     error_message = %(error_message)s,
     recorded_at = clock_timestamp()
@@ -140,6 +192,7 @@ WHERE execution_id = %(execution_id)s AND status = 'pending';
 UPDATE batch.tenant_outcome
 SET
     status = 'failed',
+    details = details || effects,
     error_code = %(error_code)s,
     error_message = %(error_message)s,
     recorded_at = clock_timestamp()
