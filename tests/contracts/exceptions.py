@@ -14,8 +14,8 @@ class Promise(Enum):
     changes nothing, or is refused. CLEAR: the clear of any step changes nothing; that of a person's operation is refused. KILL: a run that
     is killed before two of its acts ends as an undisturbed one. ANYWHERE: so does one that is killed before any act, and (OPEN) in
     ``open_run``. STATES: neither a clear nor a kill changes a figure of the run. COUNT: the execution log and the outcomes of a killed run
-    say the same as an undisturbed one's, and (NEWEST) so do those of a run whose failed tenant was cleared. BREAKABLE: a tenant can fail. It stops no other, and is in exactly one alert;
-    REPAIRED: after its repair, a clear ends the work.
+    say the same as an undisturbed one's, and (NEWEST) so do those of a run whose failed tenant was cleared. BREAKABLE: a tenant can fail.
+    It stops no other, and is in exactly one alert; REPAIRED: after its repair, a clear ends the work.
     """
 
     OTHERS = auto()

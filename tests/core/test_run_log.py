@@ -24,15 +24,14 @@ from include.skillreport.core.execution.run_log import (
     RunFailedError,
     RunningExecution,
     RunResult,
-    begin_shard,
     close_execution,
     close_orphan,
-    fail_shard,
     open_execution,
     orphan_reason,
     record_task_metric,
     running_executions,
 )
+from include.skillreport.core.execution.shard_log import begin_shard, fail_shard
 from include.skillreport.core.execution.sharding import Shard, Tenant
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.core.run_spec import BatchSpec

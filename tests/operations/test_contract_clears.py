@@ -19,11 +19,13 @@ from include.skillreport.approvals.requests import (
 from include.skillreport.core.execution.cleared_operations import OperationClearedError
 from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.openings import TaskKey
 from include.skillreport.core.execution.shard_work import UnitsFailedError
 from include.skillreport.core.operation_catalog import (
     APPROVE_CONTRACTS,
     OPERATE_CONTRACTS,
 )
+from include.skillreport.core.run_plan import plan_of
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.approve_contracts import create_batch as approval
 from include.skillreport.operations.operate_contracts import create_batch
@@ -55,13 +57,15 @@ def cleared(
     run_id: str,
     person: str = AUTHOR,
     is_lost: bool = False,
+    is_retry: bool = False,
     **values: Any,
 ) -> str:
-    """A run of Airflow with this id; a second call is a clear of the whole run. ``is_lost``: it ends before the mapped task."""
+    """A run of Airflow with this id; a second call is a clear of the whole run, or a retry. ``is_lost``: it ends before the mapped task."""
     with database.working() as (platform, connection):
         local = LocalInstallation(platform, connection, moment=AT)
         request = RunRequest(spec.dag_id, run_id, AT, {"dry_run": False, **values}, triggered_by=person)
-        run = LocalRun(spec, request, local, lambda: batch)
+        tries = {step.id: TaskKey(step.id) for step in plan_of(spec)} if is_retry else {}
+        run = LocalRun(spec, request, local, lambda: batch, tries=tries)
         for task in run.tasks():
             if task.step == spec.mapped_task and is_lost:
                 break
@@ -111,7 +115,7 @@ def test_a_cleared_entry_still_asks_for_the_second_person(database: Database) ->
     token = enter(database, "set_profile", {"reason": "契約書", "email": NEW})
     conf: dict[str, Any] = {"operation": "set_profile", "entry": token, "tenants": ["A"]}
     cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", is_lost=True, **conf)
-    execution_id = cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", **conf)
+    execution_id = cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", is_retry=True, **conf)
 
     with database.connect("batch_platform") as platform:
         assert len(find_held(platform, RequestKind.CONTRACTS, AT.date(), execution_id=execution_id)) == 1

@@ -17,10 +17,10 @@ from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.run_log import (
     RunResult,
     close_execution,
-    fail_shard,
     mark_reopened,
     open_execution,
 )
+from include.skillreport.core.execution.shard_log import fail_shard
 from include.skillreport.core.execution.sharding import Shard
 from tests.conftest import Database
 from tests.worlds import host_rows

@@ -493,7 +493,9 @@ def test_the_command_deploys_and_checks(host: Database) -> None:
     assert done.returncode == 0
     # With the time and its zone.
     assert re.fullmatch(
-        r"\S+ \+\d{4} ロールと表を配置しています。\n\S+ \+\d{4} ビューを配置しています。\n", done.stderr
+        r"\S+ \+\d{4} ロールと表を配置しています。\n\S+ \+\d{4} ビューを配置しています。\n"
+        r"(\S+ \+\d{4} 索引 \w+ を作成しています.*\n)+",
+        done.stderr,
     )
     assert done.stdout == "スキーマ batch は最新です（アプリケーションの型: multi_tenant）。\n"
 

@@ -35,7 +35,7 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.database import Statements, sql_blocks
-from include.skillreport.core.execution import run_log
+from include.skillreport.core.execution import run_log, shard_log
 from include.skillreport.core.execution.batch import Batch, Run, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import OPERATIONS
@@ -193,7 +193,7 @@ def test_a_run_looks_its_rows_up(
         digest = getattr(batch, "digest", None)
         if digest:
             digest(Work(run, platform.connection))
-        run_log.fail_shard(platform.connection, run, 0, ValueError())
+        shard_log.fail_shard(platform.connection, run, 0, ValueError())
         run_log.close_execution(platform.connection, run)
 
 

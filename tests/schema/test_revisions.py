@@ -199,7 +199,7 @@ def test_the_plan_says_what_an_upgrade_will_do_and_changes_nothing(
 def test_the_plan_of_the_first_deployment(host: Database) -> None:
     planned = "\n".join(plan(host.dsn))
 
-    assert re.search(rf"表の変更.*: {BASELINE_REVISION}\nビュー.*: すべて作成する", planned)
+    assert re.search(rf"表の変更.*: {BASELINE_REVISION}、.*{HEAD}\nビュー.*: すべて作成する", planned)
     with host.connect() as connection:
         assert connection.execute("SELECT to_regnamespace('batch')").fetchone() == (None,)
 

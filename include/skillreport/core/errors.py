@@ -48,8 +48,8 @@ class DatabaseUnavailableError(BatchError):
 # its own setting is rejected on connect.
 _RECOVERABLE_SQLSTATES = ("08", "25006", "40", "53", "55P03", "57P")
 # SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's function, an
-# external routine. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
-_DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
+# external routine, damaged pages and indexes. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
+_DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0", "XX001", "XX002")
 
 
 # The keys are SQLSTATEs or their classes.
@@ -69,6 +69,8 @@ _MEANINGS = {
     "55P03": "ほかの処理が行や表を占有しています",
     "57014": "制限時間内に終わりませんでした",
     "57": "データベースサーバーが停止または再起動中です",
+    "XX001": "データベースの行かページが壊れています",
+    "XX002": "データベースの索引が壊れています",
 }
 
 

@@ -155,7 +155,6 @@ _OLD_ROWS = (
     OldRows("execution_log", "reconciliation", ("execution_id", "source", "placement"), _OF_ENDED_RUN),
     OldRows("execution_log", "run_remark", ("execution_id", "step"), _OF_ENDED_RUN),
     OldRows("execution_log", "rows_scanned", ("execution_id", "relation"), _OF_ENDED_RUN),
-    OldRows("execution_log", "execution_log", ("execution_id",), _ENDED_RUN, may_change=True),
     OldRows(
         "execution_log",
         "task_opening",
@@ -163,6 +162,7 @@ _OLD_ROWS = (
         "opened_at",
         may_change=True,
     ),
+    OldRows("execution_log", "execution_log", ("execution_id",), _ENDED_RUN, may_change=True),
     OldRows(
         "closed_incident", "incident", ("tenant_id", "check_name", "opened_at"), "closed_at", may_change=True
     ),

@@ -17,7 +17,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.openings import Opened, Opening
-from include.skillreport.core.execution.run_log import Scope
+from include.skillreport.core.execution.shard_log import Scope
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 

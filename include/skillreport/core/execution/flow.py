@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from include.skillreport.core.errors import SettingsError, reason_of
-from include.skillreport.core.execution import run_log
+from include.skillreport.core.execution import run_log, shard_log
 from include.skillreport.core.execution.batch import (
     Batch,
     Request,
@@ -40,7 +40,7 @@ from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.openings import Opened, TaskKey, record_opening
-from include.skillreport.core.execution.parameters import parse_parameters, require_applicable
+from include.skillreport.core.execution.parameters import RunParameters, parse_parameters, require_applicable
 from include.skillreport.core.execution.people import keep_known_keys
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.resumption import decide_deferral
@@ -130,11 +130,7 @@ def open_run(
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
         opened = record_opening(platform, request.dag_id, request.run_id, request.attempt, request.task)
-        parameters = parse_parameters(request.parameters)
-        business_date, last_day = period_of(
-            parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
-        )
-        require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
+        parameters, business_date = _checked(spec, request, now)
         # Fails before the run's rows are written if the store or the mail server is missing.
         _resources(batch, installation, dry_run=parameters.dry_run)
         sharding = sharding or ExecutionSettings.load()
@@ -189,7 +185,7 @@ def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, 
     needs_store = (batch.has(Batch.finish) and not run.dry_run) or batch.reads_files(run)
     store = installation.store() if needs_store else None
     with installation.platform(spec.time_limit) as platform:
-        require_uncleared(spec, run, run_log.record_opening_of(platform, run, task))
+        require_uncleared(spec, run, shard_log.record_opening_of(platform, run, task))
         remark = step(Work(run, platform, store=store, installation=installation))
         if remark is not None:
             log.info("%s", remark.details)
@@ -207,8 +203,8 @@ def process_shard(
     if store is None and batch.reads_files(run):
         store = installation.store()
     with installation.platform(spec.time_limit) as platform:
-        scope = scope_of(spec, run, run_log.record_opening_of(platform, run, task))
-        tenant_ids = run_log.begin_shard(platform, run, shard.number, scope)
+        scope = scope_of(spec, run, shard_log.record_opening_of(platform, run, task))
+        tenant_ids = shard_log.begin_shard(platform, run, shard.number, scope)
         require_some(spec, run, scope, tenant_ids)
         work = Work(run, platform, tenant_ids, store, network)
         if isinstance(batch, UnitBatch):
@@ -233,7 +229,7 @@ def fail_shard(
     """Record why the shard's task failed, for the alert of ``close_run``."""
     try:
         with installation.platform(spec.time_limit) as platform:
-            run_log.fail_shard(platform, run, shard.number, error)
+            shard_log.fail_shard(platform, run, shard.number, error)
     except Exception as another:
         log.warning("The reason could not be recorded: %s", another)
 
@@ -256,7 +252,7 @@ def close_run(
     """
     run = replace(_run_today(run, installation), attempt=attempt)
     with installation.platform(spec.time_limit) as platform:
-        opened = run_log.record_opening_of(platform, run, task)
+        opened = shard_log.record_opening_of(platform, run, task)
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
         error = error or _finish(spec, batch, work, installation, opened)
@@ -278,6 +274,15 @@ def close_run(
             if digest.lines:
                 record_digest(platform, run, digest.lines)
     return ClosedRun(result, error)
+
+
+def _checked(spec: RunSpec, request: RunRequest, now: datetime) -> tuple[RunParameters, date]:
+    parameters = parse_parameters(request.parameters)
+    business_date, last_day = period_of(
+        parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
+    )
+    require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
+    return parameters, business_date
 
 
 def _read_logs(batch: Batch, work: Work) -> None:

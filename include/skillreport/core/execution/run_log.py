@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +21,13 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError, SchemaError, code_of, reason_of
 from include.skillreport.core.execution.batch import Run
-from include.skillreport.core.execution.openings import Opened, TaskKey, record_opening
 from include.skillreport.core.execution.reconciliation import Reconciliation, load_reconciliation
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import PastRuns, Shard
-from include.skillreport.core.failure_kinds import INTERRUPTED, NO_RESULT, RUN_LOST
+from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
 from include.skillreport.core.operation_catalog import (
     APPROVE_OFFBOARDING,
     OFFBOARD_TENANT,
@@ -176,14 +174,6 @@ class RecordsDeletedError(BatchError):
 
     def __init__(self) -> None:
         super().__init__("この実行のテナントの記録がありません（記録が整理されています）。")
-
-
-class Scope(StrEnum):
-    """Which tenants of its shard a try works on. INTERRUPTED: those whose work was killed, not those that failed by themselves."""
-
-    ALL = "all"
-    UNFINISHED = "unfinished"
-    INTERRUPTED = "interrupted"
 
 
 class RunFailedError(BatchError):
@@ -349,50 +339,6 @@ def mark_reopened(platform: psycopg.Connection, run: Run) -> None:
 def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
     """The ids of the run's tenants, in order."""
     return _SQL.column(platform, "tenants_of_run", execution_id=run.execution_id)
-
-
-def record_opening_of(platform: psycopg.Connection, run: Run, task: TaskKey) -> Opened:
-    """Record this try of a task of an open run, and say how it began. ``run.attempt`` counts the clears.
-
-    :raises RecordsDeletedError: the log no longer has the run.
-    """
-    row = _SQL.execute(platform, "run_of_execution", execution_id=run.execution_id).fetchone()
-    if row is None:
-        raise RecordsDeletedError
-    dag_id, run_id = row
-    return record_opening(platform, dag_id, run_id, run.attempt, task)
-
-
-def begin_shard(platform: psycopg.Connection, run: Run, shard: int, scope: Scope = Scope.ALL) -> list[str]:
-    """Reset the outcomes of a shard's tenants in ``scope`` to pending; returns their ids, in order.
-
-    :raises RecordsDeletedError: the run no longer has such a shard.
-    """
-    with platform.transaction():
-        mark_reopened(platform, run)
-        rows = _SQL.execute(
-            platform,
-            "begin_shard",
-            execution_id=run.execution_id,
-            shard=shard,
-            scope=scope,
-            interrupted=list(INTERRUPTED),
-        ).fetchall()
-    if not rows:
-        raise RecordsDeletedError
-    return [tenant_id for tenant_id, is_in_scope in rows if is_in_scope]
-
-
-def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseException) -> None:
-    """Record why a shard's task failed, for its tenants without a result."""
-    _SQL.execute(
-        platform,
-        "fail_shard",
-        execution_id=run.execution_id,
-        shard=shard,
-        error_code=code_of(error),
-        error_message=reason_of(error),
-    )
 
 
 def close_execution(

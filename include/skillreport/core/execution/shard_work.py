@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,9 @@ from include.skillreport.core.execution.batch import (
     UnitResult,
     Work,
 )
+from include.skillreport.core.execution.blockers import LockedError, blockers_named
 from include.skillreport.core.execution.digest import listed
+from include.skillreport.core.execution.isolation import isolate
 from include.skillreport.core.execution.rows_scanned import scans_counted
 from include.skillreport.core.execution.shown import refused_tenants
 from include.skillreport.core.lasting_connection import lasting
@@ -39,6 +43,9 @@ _SQL = Statements(Path(__file__).parent)
 # Row-level security hides the number of visible tenants from the planner. It plans for few and loops, so the time grows with n² for n
 # tenants. The limit also bounds what is repeated after a kill.
 _TENANTS_TOGETHER = 250
+
+# Locked tenants wait until this share of the time limit has passed since the shard began, and at least so many seconds.
+_WAITING_SHARE, _LEAST_WAIT_SECONDS = 0.9, 5
 
 # A shard's error lists this many tenants and counts the rest.
 _LISTED = 10
@@ -75,7 +82,7 @@ def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
         with work.connection.transaction(), scans_counted(work.connection, work.run):
             batch.prepare(replace(work, tenant_ids=tenant_ids))
 
-    return _isolate(batch.unprepared(work), prepare_some)
+    return isolate(batch.unprepared(work), prepare_some).errors
 
 
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:
@@ -91,11 +98,13 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
     if work.network:
         left = [each for each in work.tenant_ids if each not in errors]
         errors |= batch.fetch(replace(work, tenant_ids=left))
-    shard = _TenantShard(batch, work)
+    shard = _TenantShard(batch, work, platform)
     shard.record_failures(errors)
     prepared = [each for each in work.tenant_ids if each not in errors]
     for start in range(0, len(prepared), _TENANTS_TOGETHER):
         shard.process(prepared[start : start + _TENANTS_TOGETHER])
+    shard.send()
+    shard.process_locked()
     shard.send()
     return shard.report
 
@@ -103,8 +112,12 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
 class _TenantShard:
     """The work on a shard, whose outcomes become final as early as they can."""
 
-    def __init__(self, batch: TenantBatch, work: Work) -> None:
-        self._batch, self._work = batch, work
+    def __init__(self, batch: TenantBatch, work: Work, platform: psycopg.Connection) -> None:
+        self._batch, self._work, self._platform = batch, work, platform
+        self._begun_at = time.monotonic()
+        # The server's number of the session: a pooler gives its clients other ones.
+        (self._pid,) = _SQL.row(work.connection, "session")
+        self._locked: list[list[str]] = []
         self._writes_files = not work.run.dry_run and work.store is not None and batch.has(Batch.write_files)
         self._sends = not work.run.dry_run and work.network is not None and batch.has(Batch.send)
         # The results that wait for their messages, and the tenants whose outcome is final.
@@ -113,9 +126,40 @@ class _TenantShard:
         self.report = ShardReport()
 
     def process(self, tenant_ids: Sequence[str]) -> None:
-        """Process these tenants, and write their files."""
+        """Process these tenants, and write their files. Tenants whose rows another session holds wait until all others are done."""
         processed: list[Outcome] = []
-        errors = _isolate(tenant_ids, lambda some_ids: processed.extend(self._process(some_ids)))
+
+        def process_some(some_ids: Sequence[str]) -> None:
+            with blockers_named(self._platform, self._work.connection, self._pid, stops=True):
+                processed.extend(self._process(some_ids))
+
+        found = isolate(tenant_ids, process_some)
+        self._locked += found.locked
+        self._add(processed, found.errors)
+
+    def process_locked(self) -> None:
+        """Process the tenants whose rows were locked, for the rest of the time limit.
+
+        :raises LockedError: a table is still locked, so the shard is tried again.
+        """
+        connection = self._work.connection
+        for tenant_ids in self._locked:
+            processed: list[Outcome] = []
+            errors: dict[str, Exception] = {}
+            try:
+                with (
+                    _rest_of_time(connection, self._begun_at),
+                    blockers_named(self._platform, connection, self._pid, stops=False),
+                ):
+                    processed.extend(self._process(tenant_ids))
+            except Exception as error:
+                if len(tenant_ids) > 1 or not (isinstance(error, LockedError) or is_about_data(error)):
+                    raise
+                errors[tenant_ids[0]] = error
+            self._add(processed, errors)
+
+    def _add(self, processed: Sequence[Outcome], errors: dict[str, Exception]) -> None:
+        """Add what was processed, write the files of these tenants, and record what is done."""
         results = [each for each in processed if isinstance(each, UnitResult)]
         self.report.add([each for each in processed if isinstance(each, UnitFailure)])
         written = results
@@ -132,11 +176,12 @@ class _TenantShard:
 
     def send(self) -> None:
         """Send the messages of all processed tenants, so that a slow channel of one does not delay another."""
-        if not self._unsent:
+        unsent, self._unsent = self._unsent, []
+        if not unsent:
             return
         # The results must survive if the connection is lost while messages are sent.
         with lasting(self._work.connection) as database:
-            sent = self._batch.send(replace(self._work, record=self._record), self._unsent)
+            sent = self._batch.send(replace(self._work, record=self._record), unsent)
             left = [each for each in sent if each.unit_id not in self._final]
             database.run(lambda connection: self._record(connection, left))
         self.report.add(sent)
@@ -167,6 +212,20 @@ class _TenantShard:
             with tenant_transaction(connection, tenant_ids):
                 _record(replace(self._work, connection=connection), outcomes)
             self._final.update(tenant_ids)
+
+
+@contextmanager
+def _rest_of_time(connection: psycopg.Connection, begun_at: float) -> Iterator[None]:
+    """The statements have what is left of the session's time limit, so that a failure is recorded before Airflow ends the task."""
+    (limit,) = _SQL.row(connection, "time_limit")
+    if limit:
+        left = max(_LEAST_WAIT_SECONDS, _WAITING_SHARE * limit - (time.monotonic() - begun_at))
+        connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{left * 1000:.0f}"])
+    try:
+        yield
+    finally:
+        if limit and not connection.closed:
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{limit * 1000:.0f}"])
 
 
 def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
@@ -217,25 +276,6 @@ def _write_files(
                 raise
             errors[result.unit_id] = error
     return written, errors
-
-
-def _isolate(tenant_ids: Sequence[str], step: Callable[[Sequence[str]], None]) -> dict[str, Exception]:
-    """Call ``step`` on all tenants. After an error that one tenant's data can cause, call it on each half, down to single tenants.
-
-    One broken tenant among n costs about 2·log2(n) calls instead of n. Other errors are raised.
-    """
-    if not tenant_ids:
-        return {}
-    try:
-        step(tenant_ids)
-    except Exception as error:
-        if not is_about_data(error):
-            raise
-        if len(tenant_ids) == 1:
-            return {tenant_ids[0]: error}
-        middle = len(tenant_ids) // 2
-        return _isolate(tenant_ids[:middle], step) | _isolate(tenant_ids[middle:], step)
-    return {}
 
 
 def _record(
