@@ -29,7 +29,7 @@ from include.skillreport.messaging.integrations import (
     sending_config,
 )
 from include.skillreport.messaging.message import mask_secrets
-from include.skillreport.messaging.outbox import FIGURES, Lane
+from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.pacing import Paces, limit_of
 from include.skillreport.messaging.preferences import (
     Preferences,
@@ -37,6 +37,7 @@ from include.skillreport.messaging.preferences import (
     quiet_until,
     with_own_mail_server,
 )
+from include.skillreport.messaging.results import FIGURES
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
@@ -123,9 +124,7 @@ def dispatch_due(
             _postpone(current, known, clock())
 
     configs = configs_of(integrations)
-    sharing = [each for each in tenant_ids if Lane(each, EMAIL) not in configs]
-    if network.email is not None and sharing:
-        outbox.revive_doubted(connection, sharing, limit_of(network.email).key, now)
+    _revive_doubted(connection, tenant_ids, configs, network, now)
     postpone(connection)
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
@@ -155,6 +154,18 @@ def dispatch_due(
             )
 
         return _by_tenant(asyncio.run(_drain(of_lane, network, sender_with)))
+
+
+def _revive_doubted(
+    connection: psycopg.Connection,
+    tenant_ids: Sequence[str],
+    configs: Collection[Lane],
+    network: Network,
+    now: datetime,
+) -> None:
+    sharing = [each for each in tenant_ids if Lane(each, EMAIL) not in configs]
+    if network.email is not None and sharing:
+        outbox.revive_doubted(connection, sharing, limit_of(network.email).key, now)
 
 
 def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements, storable, tenant_transaction
-from include.skillreport.messaging import suppression
+from include.skillreport.messaging import results, suppression
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import BILLING_LETTERS, GENERAL, NEVER_SWITCHED_OFF
@@ -41,14 +41,6 @@ _SENDER_LOCK = 190101
 
 # The number of messages that one statement adds.
 _BATCH_SIZE = 1_000
-
-# The words for statuses in the figures of a run: sentCount, sent_email.
-FIGURES = {
-    Status.SENT: "sent",
-    Status.DEAD: "failed",
-    Status.RETRY: "retry",
-    Status.AMBIGUOUS: "ambiguous",
-}
 
 # How long a dedupe key prevents a second message, unless the draft has its own time.
 _DEDUPE = timedelta(days=90)
@@ -173,7 +165,9 @@ def exchange(
     """
     tenant_ids = sorted({each.lane.tenant_id for each in exchanges})
     with connection.pipeline(), tenant_transaction(connection, tenant_ids):
-        _record(connection, exchanges, owner, now, closed_at=started_at, execution_id=execution_id)
+        results.record(connection, exchanges, owner, now, closed_at=started_at, execution_id=execution_id)
+        sent = [entry.claimed for each in exchanges for entry in each.sent]
+        mirror_to_host(connection, [each.message.message_id for each in sent if each.host_log_id])
         claiming = [
             _SQL.execute(
                 connection.cursor(row_factory=dict_row),
@@ -381,83 +375,3 @@ def _file(row: Mapping[str, Any]) -> MessageFile | None:
         row["attached_text"],
         row["unattached_text"],
     )
-
-
-def _record(
-    connection: psycopg.Connection,
-    exchanges: Sequence[Exchange],
-    owner: str,
-    now: datetime,
-    *,
-    closed_at: datetime,
-    execution_id: str | None,
-) -> None:
-    sent = [entry for each in exchanges for entry in each.sent]
-    if not sent:
-        return
-    results = Jsonb([_result_row(entry) for entry in sent])
-    _SQL.execute(
-        connection,
-        "record_results",
-        results=results,
-        owner=owner,
-        now=now,
-        execution_id=execution_id,
-        words=Jsonb(FIGURES),
-    )
-    mirror_to_host(
-        connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
-    )
-    for each in exchanges:
-        _record_of_lane(connection, each.lane, each.sent, now, closed_at=closed_at)
-
-
-def _record_of_lane(
-    connection: psycopg.Connection,
-    lane: Lane,
-    sent: Sequence[SendAttempt],
-    now: datetime,
-    *,
-    closed_at: datetime,
-) -> None:
-    """Record the effects of results on the tenant's channel and addresses."""
-    for entry in sent:
-        error = entry.result.error
-        if error is None:
-            continue
-        about = {"tenant_id": lane.tenant_id, "error_code": error.code}
-        if entry.transition.closes_channel:
-            _SQL.execute(
-                connection, "open_circuit", **about, now=closed_at, channel=lane.channel, reason=error.meaning
-            )
-        if entry.transition.suppresses_address:
-            message = entry.claimed.message
-            suppression.record_bounce(
-                connection,
-                lane.tenant_id,
-                message.destination,
-                message_id=message.message_id,
-                error_code=error.code,
-                now=now,
-            )
-    if lane.channel == EMAIL:
-        accepted = {
-            entry.claimed.message.message_id: entry.claimed.message.destination
-            for entry in sent
-            if entry.transition.status is Status.SENT
-        }
-        suppression.record_accepted(connection, lane.tenant_id, accepted, now)
-
-
-def _result_row(entry: SendAttempt) -> dict[str, Any]:
-    error = entry.result.error
-    return {
-        "message_id": entry.claimed.message.message_id,
-        "status": entry.transition.status,
-        "attempts": entry.transition.attempts,
-        "next_attempt_at": entry.transition.next_attempt_at.isoformat(),
-        "provider_message_id": entry.result.provider_message_id,
-        "error_code": error and error.code,
-        "error_class": error and error.error_class,
-        "error_detail": error and f"{error.meaning}（{entry.result.detail or error.code}）",
-    }

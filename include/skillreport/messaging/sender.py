@@ -33,8 +33,14 @@ from include.skillreport.messaging.doubts import forget_refusals, record_refusal
 from include.skillreport.messaging.letter_files import with_content
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outbox import Claimed, Claims, Exchange, Lane, SendAttempt
-from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
+from include.skillreport.messaging.outcome import SendResult, failed
 from include.skillreport.messaging.pacing import LanePace
+from include.skillreport.messaging.results import (
+    closes_lane,
+    is_doubtful,
+    is_refused_access,
+    is_service_error,
+)
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.shared_limits import (
     join_limits,
@@ -234,11 +240,11 @@ class Sender:
                 )
             report.counts.update(claims.others)
             report.counts.update(entry.transition.status for entry in sent)
-            failures = failures + len(sent) if all(map(_is_service_error, sent)) else 0
-            is_closed = pace.throttle.is_shut or (pace.throttle.is_closed and any(map(_is_doubtful, sent)))
-            if any(map(_closes_lane, sent)) or is_closed or failures >= _MOST_FAILURES:
+            failures = failures + len(sent) if all(map(is_service_error, sent)) else 0
+            is_closed = pace.throttle.is_shut or (pace.throttle.is_closed and any(map(is_doubtful, sent)))
+            if any(map(closes_lane, sent)) or is_closed or failures >= _MOST_FAILURES:
                 # The remaining messages wait for the next run.
-                report.is_server_closed |= any(map(_is_refused_access, sent))
+                report.is_server_closed |= any(map(is_refused_access, sent))
                 await self._exchange(lane, pace, sent, 0)
                 return
             throttled |= _return_times(sent, self._clock())
@@ -439,21 +445,3 @@ def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float
 
 def _lane_key(asked: _Asked) -> tuple[str, str]:
     return asked.exchange.lane.tenant_id, asked.exchange.lane.channel
-
-
-def _closes_lane(entry: SendAttempt) -> bool:
-    return entry.transition.closes_channel
-
-
-def _is_doubtful(entry: SendAttempt) -> bool:
-    return entry.result.is_doubtful
-
-
-def _is_refused_access(entry: SendAttempt) -> bool:
-    error = entry.result.error
-    return error is not None and error.error_class is ErrorClass.ACCESS
-
-
-def _is_service_error(entry: SendAttempt) -> bool:
-    error = entry.result.error
-    return error is not None and error.error_class in entry.claimed.message.channel.service_errors

@@ -19,7 +19,7 @@ import pytest
 
 from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup import batch as batch_module
-from include.skillreport.batches.data_backup.batch import tenant_of_the_day
+from include.skillreport.batches.data_backup.comparison import tenant_of_the_day
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     MANIFEST,

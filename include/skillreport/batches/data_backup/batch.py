@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, Self
@@ -22,7 +22,11 @@ import psycopg
 
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.archive import about_superuser
-from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
+from include.skillreport.batches.data_backup.comparison import (
+    hashed_tables,
+    plan_comparison,
+    tenant_of_the_day,
+)
 from include.skillreport.batches.data_backup.database_dump import entries_of_superuser, store_dump
 from include.skillreport.batches.data_backup.database_properties import read_properties
 from include.skillreport.batches.data_backup.deleted_tenants import (
@@ -445,8 +449,3 @@ class DataBackupBatch(TenantBatch):
 
 def _too_small(place: str, needed: int, available: int) -> str:
     return f"{place} の空き容量が足りません（必要 {needed:,} バイト、空き {available:,} バイト）"
-
-
-def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:
-    """The tenant whose export is restored on this day, in turn; None without tenants."""
-    return tenant_ids[day.toordinal() % len(tenant_ids)] if tenant_ids else None

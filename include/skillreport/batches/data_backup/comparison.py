@@ -72,3 +72,8 @@ def comparison_sentence(manifest: Manifest) -> str:
     if hashed == len(contents):
         return f"{len(contents)} 表、取得時と一致{others}"
     return f"{len(contents)} 表の行数と、うち {hashed} 表の内容が取得時と一致{others}"
+
+
+def tenant_of_the_day(tenant_ids: Sequence[str], day: date) -> str | None:
+    """The tenant whose export is restored on this day, in turn; None without tenants."""
+    return tenant_ids[day.toordinal() % len(tenant_ids)] if tenant_ids else None

@@ -17,6 +17,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.notification_settings_check.letter import settings_letter
+from include.skillreport.batches.notification_settings_check.mail_server import (
+    is_broken,
+    mail_failure,
+    with_mail_warnings,
+)
 from include.skillreport.batches.notification_settings_check.rules import (
     SettingFinding,
     TenantSettings,
@@ -50,7 +55,7 @@ from include.skillreport.messaging.integrations import config_of, load_channel_r
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.notices import NOBODY_TO_TELL, load_administrators, sending_time
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.outcome import ErrorClass, Outcome, failed
+from include.skillreport.messaging.outcome import ErrorClass, failed
 from include.skillreport.messaging.pacing import limit_of
 from include.skillreport.messaging.preferences import Preferences, load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import CLOSES_CHANNEL
@@ -160,10 +165,10 @@ class NotificationSettingsCheckBatch(StagingBatch):
         own_servers = {
             channel.lane.tenant_id for channel in channels if channel.config and channel.lane.channel == EMAIL
         }
-        checked = [_with_mail_warnings(outcome, mail) for outcome in checked]
+        checked = [with_mail_warnings(outcome, mail) for outcome in checked]
         if refusal := next((each for each in mail if not each.is_warning), None):
             return [
-                outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, refusal)
+                outcome if outcome.unit_id in own_servers else mail_failure(outcome.unit_id, refusal)
                 for outcome in checked
             ]
         with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
@@ -335,9 +340,9 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
     answers = [
         _Answer(
             channel,
-            tuple(each for each in findings if _is_broken(each)),
+            tuple(each for each in findings if is_broken(each)),
             tuple(each for each in findings if each.is_warning),
-            tuple(each for each in findings if not (_is_broken(each) or each.is_warning)),
+            tuple(each for each in findings if not (is_broken(each) or each.is_warning)),
         )
         for channel, findings in zip(channels, replies, strict=True)
     ]
@@ -416,34 +421,6 @@ def _save(
 
 def _subject(channel: _Channel) -> str:
     return f"{_SERVICE_PREFIX}{channel.lane.channel.label}"
-
-
-def _is_broken(finding: ChannelFinding) -> bool:
-    """True if messages fail until a user fixes the setting. Otherwise the service did not answer."""
-    error = finding.error
-    return error.error_class is ErrorClass.ACCESS or (
-        error.outcome is Outcome.PERMANENT and error.error_class is not ErrorClass.SERVICE
-    )
-
-
-def _mail_failure(tenant_id: str, finding: ChannelFinding) -> UnitFailure:
-    return UnitFailure(
-        tenant_id,
-        "MAIL_SERVER",
-        f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'skill_batch_smtp' を直してください。"
-        "それまでメールは送信待ちになります。",
-        recoverable=not _is_broken(finding),
-    )
-
-
-def _with_mail_warnings(
-    outcome: UnitResult | UnitFailure, mail: Sequence[ChannelFinding]
-) -> UnitResult | UnitFailure:
-    """The outcome with the mail server's warnings, which the digest reads from all shards."""
-    codes = [each.error.code for each in mail if each.is_warning]
-    if not codes or isinstance(outcome, UnitFailure):
-        return outcome
-    return replace(outcome, details=outcome.details | {"mailWarnings": codes})
 
 
 def _result(tenant_id: str, found: Sequence[SettingFinding]) -> UnitResult:
