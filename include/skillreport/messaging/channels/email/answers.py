@@ -64,15 +64,16 @@ def not_sent(error: Exception) -> SendResult:
         case aiosmtplib.SMTPSenderRefused() if _code(error) in _TOO_LARGE:
             # The server knows the e-mail's size.
             return failed(EMAIL, _code(error), _shown(error))
-    return replace(_never_reached(error), is_answer=False)
+    return replace(_never_reached(error), is_answer=False, is_unanswered=isinstance(error, TimeoutError))
 
 
 def perhaps_sent(error: Exception) -> SendResult:
     """The result of a failure while the e-mail was sent. After a refusal it has not arrived; without an answer it may have arrived."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return _refused_letter(error)
-    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-    return failed(EMAIL, code, type(error).__name__)
+    is_unanswered = isinstance(error, TimeoutError)
+    code = "timeout" if is_unanswered else "connection_lost"
+    return replace(failed(EMAIL, code, type(error).__name__), is_unanswered=is_unanswered)
 
 
 def is_too_large(result: SendResult) -> bool:
