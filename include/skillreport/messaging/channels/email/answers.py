@@ -141,14 +141,15 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     text = _without_addresses(error)
     reply, enhanced = str(error.code), _enhanced(error)
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
-    # Servers behind this one may answer to the e-mail. The login has its own codes.
-    is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
-    is_ours = is_ours and not _PASSED_ON.search(text)
+    # The login has its own codes.
+    is_own_text = not (isinstance(error, aiosmtplib.SMTPAuthenticationError) or _PASSED_ON.search(text))
+    # Servers behind this one may answer to the e-mail. Only a service's own words for a refused sender count then.
+    is_ours = is_own_text and not isinstance(error, aiosmtplib.SMTPDataError)
     by_text = (
         row.code
         for row in table.values()
         if row.text and not is_about_recipient and row.text.search(text)
-        if is_ours or row.error_class is not ErrorClass.ACCESS
+        if is_ours or row.error_class is not ErrorClass.ACCESS or (is_own_text and not row.if_repeated)
     )
     by_code = (
         reply if error.code == CLOSING else "",
