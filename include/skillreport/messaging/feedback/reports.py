@@ -123,11 +123,12 @@ def report_in(content: bytes, addresses: Addresses) -> FeedbackReport:
             case "delivery-status":
                 return _bounce(mail, addresses.bounced(recipients))
             case "feedback-report":
-                return _complaint(mail, addresses)
+                return _complaint(mail, addresses, addresses.bounced(recipients))
     if (token := addresses.bounced(recipients)) and (report := _in_own_words(content, token)):
         return report
-    # Programs also reply, for example about an absence. Only users and their mail programs unsubscribe.
+    # Programs also reply, for example about an absence. Only users and their mail programs unsubscribe. Apple Mail calls its mail a reply.
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
+    is_automatic = is_automatic and _field(mail, "X-Apple-Unsubscribe").lower() != "true"
     token = addresses.unsubscribed(recipients)
     if token and not is_automatic:
         return FeedbackReport(ReportKind.UNSUBSCRIBE, token)
@@ -183,12 +184,13 @@ def _text(mail: Mail) -> str:
     return payload.decode("ascii", "replace") if isinstance(payload, bytes) else ""
 
 
-def _complaint(mail: Mail, addresses: Addresses) -> FeedbackReport:
+def _complaint(mail: Mail, addresses: Addresses, own_token: str) -> FeedbackReport:
     parts = (part for part in _submessages(mail) if part.get_content_type() == "message/feedback-report")
     fields = next((each for part in parts for each in _submessages(part)), None)
     if fields is None or _field(fields, "Feedback-Type").lower() not in _COMPLAINTS:
         return FeedbackReport(ReportKind.OTHER)
-    token = addresses.bounced(_fields(fields, "Original-Mail-From"))
+    # Amazon SES replaces the envelope sender and the Message-ID, and passes the report on to our envelope sender.
+    token = addresses.bounced(_fields(fields, "Original-Mail-From")) or own_token
     # Many providers replace the recipient in the returned e-mail, so only the report's own field counts.
     named = [_plain_address(text) for text in _fields(fields, "Original-Rcpt-To")]
     return FeedbackReport(
