@@ -74,6 +74,42 @@ def test_every_header_is_what_others_expect() -> None:
     assert (text.get_content(), html.get_content()) == ("極秘の本文\r\n", "<p>本文</p>\r\n")
 
 
+def test_a_url_unsubscribes_with_one_click() -> None:
+    """RFC 8058. Mail programs post to the URL; others write to the address."""
+    config = replace(CONFIG, unsubscribe_url="https://skill.example.jp/unsubscribe?id={token}")
+
+    headers = parsed(letter_of(message(EMAIL, message_id=ID), config).content)
+
+    assert headers["List-Unsubscribe"] == (
+        f"<https://skill.example.jp/unsubscribe?id={ID}>, <mailto:unsubscribe+{ID}@example.jp?subject=unsubscribe>"
+    )
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    contract = letter_of(message(EMAIL, message_id=ID, kind="invoice"), config)
+    assert b"Unsubscribe" not in contract.content
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://skill.example.jp/{token}",
+        "https://skill.example.jp/unsubscribe",
+        "https://user:password@skill.example.jp/{token}",
+        "https://skill.example.jp/{token}>, <https://evil.example/",
+        "https://skill.example.jp/{token}\r\nBcc: all@evil.example",
+        "https://{token}.example.jp/",
+        "https://skill.example.jp/{token}/" + "x" * 900,
+    ],
+)
+def test_a_url_that_no_mail_program_can_post_to_is_refused(url: str) -> None:
+    assert "unsubscribe_url" in settings_problem(replace(CONFIG, unsubscribe_url=url))
+
+
+def test_a_url_needs_the_address_that_the_batches_read() -> None:
+    config = replace(CONFIG, unsubscribe_url="https://skill.example.jp/{token}", unsubscribe_address="")
+
+    assert "unsubscribe_address" in settings_problem(config)
+
+
 def test_without_settings_the_envelope_has_the_from_address_and_nothing_is_offered() -> None:
     letter = letter_of(message(EMAIL), EmailConfig("mail.example.jp", 587, "報告 <no-reply@example.jp>"))
 

@@ -153,6 +153,7 @@ for _name, _class in {
     "Message-ID": PlainHeader,
     "List-Id": PlainHeader,
     "List-Unsubscribe": PlainHeader,
+    "List-Unsubscribe-Post": PlainHeader,
     **dict.fromkeys(("From", "To", "Cc", "Reply-To"), AddressesHeader),
 }.items():
     _HEADERS.map_to_type(_name, _class)

@@ -29,6 +29,10 @@ _LOCAL_PART = re.compile(rf"[{_ATEXT}]{{1,64}}")
 _INTERNATIONAL_LOCAL_PART = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]{{1,64}}")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 _LONGEST_LOCAL_PART = 64
+# The header is one line of less than 998 octets, with the address beside the URL.
+_UNSUBSCRIBE_URL = re.compile(
+    rf"(?=.{{1,500}}\Z)https://[A-Za-z0-9.-]+(:[0-9]{{1,5}})?/[{_ATEXT}:;,@\[\]()]*\{{token\}}[{_ATEXT}:;@\[\]()]*"
+)
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -106,7 +110,12 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
         # RFC 2919. A recipient's rule for a kind of notification stays valid.
         letter["List-Id"] = f"<{message.kind.replace('_', '-')}.notifications.{sender.rpartition('@')[2]}>"
         if unsubscribe:
-            letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
+            by_mail = f"<mailto:{unsubscribe}?subject=unsubscribe>"
+            by_url = config.unsubscribe_url.replace(TOKEN, message.message_id)
+            letter["List-Unsubscribe"] = f"<{by_url}>, {by_mail}" if by_url else by_mail
+            if by_url:
+                # RFC 8058: the mail program posts to the URL, and the application writes the mail.
+                letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     # Base64 passes every server, even one that refuses 8-bit text or long lines.
     file = message.file
     endings = [text for text in (file.text if file else "", message.signature) if text]
@@ -146,6 +155,19 @@ def settings_problem(config: EmailConfig) -> str:
         return (
             f"配信停止の宛先（unsubscribe_address）が {TOKEN} を含むメールアドレスではありません"
             f"（例: unsubscribe+{TOKEN}@example.jp）"
+        )
+    return _url_problem(config)
+
+
+def _url_problem(config: EmailConfig) -> str:
+    if not config.unsubscribe_url:
+        return ""
+    if not config.unsubscribe_address:
+        return "配信停止の宛先（unsubscribe_address）が必要です（unsubscribe_url があるため）"
+    if not _UNSUBSCRIBE_URL.fullmatch(config.unsubscribe_url):
+        return (
+            f"配信停止の URL（unsubscribe_url）が {TOKEN} を含む https の URL ではありません"
+            f"（例: https://skill.example.jp/unsubscribe/{TOKEN}）"
         )
     return ""
 
