@@ -31,7 +31,8 @@ class StandInDirectory:
     ``pages`` are the users, by page. ``channels`` are Slack's channels, the teams of Graph (each with its ``channels``; the pages of one
     that ``is_endless`` form a cycle), or the groups of LINE WORKS, whose talk rooms are in ``rooms``. ``last_cursor`` is the cursor of
     the last page. Requests for a page in ``failing`` (counted from 1) always fail with that code or status. The cursor of a page in
-    ``next_pages`` leads to that page, not to the next.
+    ``next_pages`` leads to that page, not to the next. With ``team_id``, the token is Slack's of an organisation, and calls must name this
+    workspace.
     """
 
     pages: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -40,6 +41,7 @@ class StandInDirectory:
     last_cursor: str | None = ""
     failing: dict[int, str | int] = field(default_factory=dict)
     next_pages: dict[int, int] = field(default_factory=dict)
+    team_id: str = ""
     calls: list[str] = field(default_factory=list)
     # The changes that Graph lists, with their versions, and the oldest version from which it can list changes.
     changes: list[dict[str, Any]] = field(default_factory=list)
@@ -109,6 +111,8 @@ class Directories:
             return web.json_response(
                 {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": str(wait)}
             )
+        if directory.team_id and given.get("team_id") != directory.team_id:
+            return _slack_error("team_access_not_granted" if given.get("team_id") else "missing_argument")
         lists_users = method == "users.list"
         limit = str(given.get("limit", "0"))
         if not limit.isdecimal() or int(limit) > _SLACK_MOST:

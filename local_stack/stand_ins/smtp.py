@@ -30,6 +30,8 @@ _REPLIES = {
     "daily_limit": "454 Throttling failure: Daily message quota exceeded.",
     "relay_denied": "554 5.7.1 <recipient@example.jp>: Relay access denied",
     "sender_rejected": "553 5.7.1 <sender@example.jp>: Sender address rejected: not owned by user",
+    "sender_unverified": "554 Message rejected: Email address is not verified. The following identities failed the check in region "
+    "AP-NORTHEAST-1: no-reply@example.jp",
     "login_required": "530 5.7.0 Authentication required",
     "client_rejected": "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
     "auth_limit": "450 4.7.1 Error: too many AUTH commands from 192.0.2.1",

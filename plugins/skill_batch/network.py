@@ -78,6 +78,7 @@ def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
         reply_to=_text(conn_id, extra, "reply_to"),
         envelope_sender=_text(conn_id, extra, "envelope_sender"),
         unsubscribe_address=_text(conn_id, extra, "unsubscribe_address"),
+        unsubscribe_url=_text(conn_id, extra, "unsubscribe_url"),
         oauth=oauth,
     )
     if problem := settings_problem(config):

@@ -99,6 +99,9 @@ def _mail() -> dict[str, Any]:
             "reply_to": _field("返信先", _TEXT),
             "envelope_sender": _field("エラーメールの宛先", _TEXT, "{token} でメールごとに別の宛先（VERP）"),
             "unsubscribe_address": _field("配信停止の宛先", _TEXT, "{token} が必要"),
+            "unsubscribe_url": _field(
+                "配信停止の URL", _TEXT, "https。{token} が必要（ワンクリックの配信停止）"
+            ),
             "disable_ssl": _field(
                 "接続時の TLS を使わない", _YES_NO, "STARTTLS（587 番）のサーバー", default=False
             ),

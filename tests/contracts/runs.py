@@ -77,13 +77,8 @@ class Trial:
         return self._finish(self._process(None))
 
     def killed(self, at: int) -> list[str]:
-        """A run whose process is killed before this act, and Airflow's next try of its task. Returns the acts of the killed process.
-
-        A killed sender still counts for 90 seconds; these have passed.
-        """
-        acts = self._finish(self._process(at))
-        self.world.host.execute("DELETE FROM batch.limit_sender")
-        return acts
+        """A run whose process is killed before this act, and Airflow's next try of its task. Returns the acts of the killed process."""
+        return self._finish(self._process(at))
 
     def figures(self) -> dict[str, float]:
         """The totals of the first run's newest execution, by name."""

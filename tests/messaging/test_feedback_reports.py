@@ -169,6 +169,17 @@ def test_a_complaint_is_known_by_the_returned_letter_or_the_envelope_sender() ->
     assert report_in(arf(rcpt_to="<Taro@example.jp>"), ADDRESSES).recipients == {"taro@example.jp"}
 
 
+def test_a_complaint_that_amazon_ses_passes_on_is_known_by_its_own_recipient() -> None:
+    """SES sends it to the Return-Path, and replaces Message-ID and envelope sender."""
+    to = f"bounce+{ID}@example.jp"
+    mail = arf(to=to, returned="<0100018f@email.amazonses.com>", mail_from="0100018f@ap.amazonses.com")
+
+    assert report_in(mail, ADDRESSES) == FeedbackReport(ReportKind.COMPLAINT, ID)
+    # The report's own field is about the e-mail.
+    assert report_in(arf(to=to, mail_from=f"bounce+{ANOTHER}@example.jp"), ADDRESSES).message_id == ANOTHER
+    assert report_in(arf(to=to, kind="not-spam"), ADDRESSES).kind is ReportKind.OTHER
+
+
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure", "virus", "other", ""])
 def test_other_feedback_is_no_complaint(kind: str) -> None:
     assert report_in(arf(kind=kind), ADDRESSES).kind is ReportKind.OTHER
@@ -176,6 +187,15 @@ def test_other_feedback_is_no_complaint(kind: str) -> None:
 
 def test_an_unsubscription_is_known_by_its_recipient() -> None:
     assert report_in(unsubscription(), ADDRESSES) == FeedbackReport(ReportKind.UNSUBSCRIBE, ID)
+
+
+def test_the_button_of_apple_mail_unsubscribes() -> None:
+    """Its mail claims to be automatic."""
+    mail = unsubscription(automatic="auto-replied").replace(
+        b"Subject:", b"X-Apple-Unsubscribe: true\r\nSubject:"
+    )
+
+    assert report_in(mail, ADDRESSES) == FeedbackReport(ReportKind.UNSUBSCRIBE, ID)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.policy import compat32
 from email.policy import default as default_policy
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.headers import TextHeader
 from include.skillreport.messaging.channels.email.letter import (
     address_of,
     is_address,
@@ -68,6 +72,42 @@ def test_every_header_is_what_others_expect() -> None:
     assert letter.content.isascii()
     text, html = parsed(letter.content).iter_parts()
     assert (text.get_content(), html.get_content()) == ("極秘の本文\r\n", "<p>本文</p>\r\n")
+
+
+def test_a_url_unsubscribes_with_one_click() -> None:
+    """RFC 8058. Mail programs post to the URL; others write to the address."""
+    config = replace(CONFIG, unsubscribe_url="https://skill.example.jp/unsubscribe?id={token}")
+
+    headers = parsed(letter_of(message(EMAIL, message_id=ID), config).content)
+
+    assert headers["List-Unsubscribe"] == (
+        f"<https://skill.example.jp/unsubscribe?id={ID}>, <mailto:unsubscribe+{ID}@example.jp?subject=unsubscribe>"
+    )
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    contract = letter_of(message(EMAIL, message_id=ID, kind="invoice"), config)
+    assert b"Unsubscribe" not in contract.content
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://skill.example.jp/{token}",
+        "https://skill.example.jp/unsubscribe",
+        "https://user:password@skill.example.jp/{token}",
+        "https://skill.example.jp/{token}>, <https://evil.example/",
+        "https://skill.example.jp/{token}\r\nBcc: all@evil.example",
+        "https://{token}.example.jp/",
+        "https://skill.example.jp/{token}/" + "x" * 900,
+    ],
+)
+def test_a_url_that_no_mail_program_can_post_to_is_refused(url: str) -> None:
+    assert "unsubscribe_url" in settings_problem(replace(CONFIG, unsubscribe_url=url))
+
+
+def test_a_url_needs_the_address_that_the_batches_read() -> None:
+    config = replace(CONFIG, unsubscribe_url="https://skill.example.jp/{token}", unsubscribe_address="")
+
+    assert "unsubscribe_address" in settings_problem(config)
 
 
 def test_without_settings_the_envelope_has_the_from_address_and_nothing_is_offered() -> None:
@@ -249,7 +289,7 @@ def test_a_letter_names_all_recipients_but_its_envelope_has_one() -> None:
 def test_a_letter_to_an_international_address_names_such_addresses_too() -> None:
     letter = letter_of(message(EMAIL, destination="経理@例え.jp", recipients=RECIPIENTS), CONFIG)
 
-    assert "To: a..b.@docomo.ne.jp, 経理@xn--r8jz45g.jp\r\n".encode() in letter.content
+    assert "To: a..b.@docomo.ne.jp,\r\n 経理@xn--r8jz45g.jp\r\n".encode() in letter.content
 
 
 def test_a_letter_that_can_name_no_recipient_names_its_own() -> None:
@@ -282,3 +322,79 @@ def test_no_folded_header_begins_with_an_empty_line(name: str, subject: str) -> 
     assert [line for line in lines if line.rstrip().endswith(b":") and line[:1].strip()] == []
     assert max(map(len, lines)) < 998
     assert parsed(b"\r\n".join(lines))["Subject"] == subject
+
+
+def encoded_word(text: str) -> str:
+    """The text as an encoded word (RFC 2047), which Python's header parser decodes."""
+    return f"=?utf-8?b?{b64encode(text.encode()).decode()}?="
+
+
+HOSTILE = (
+    encoded_word("x\r\nBcc: all@evil.example\r\n\r\nother content"),
+    encoded_word("x\nBcc: all@evil.example"),
+    encoded_word("x\rBcc: all@evil.example"),
+    "=?utf-8?q?x=0D=0ABcc:_all@evil.example?=",
+    f"{'件' * 60} {encoded_word(chr(13) + chr(10) + 'Bcc: all@evil.example')} {'x ' * 60}",
+    "=?",
+)
+
+
+@pytest.mark.parametrize("destination", ["taro@example.jp", "太郎@example.jp"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_an_encoded_word_of_a_tenant_is_shown_as_it_is(text: str, destination: str) -> None:
+    config = replace(CONFIG, sender=f"{text} <no-reply@example.jp>")
+    file = replace(FILE, name=f"{text}.pdf")
+    sent = message(EMAIL, destination=destination, subject=text, text="本文\n", file=file)
+
+    content = letter_of(sent, config).content
+
+    letter = parsed(content)
+    assert "Bcc" not in letter
+    subject, sender = (decoded(content, name) for name in ("Subject", "From"))
+    assert "".join(subject.split()) == "".join(text.split())
+    assert "".join(sender.split()) == f"{''.join(text.split())}<no-reply@example.jp>"
+    [attached] = letter.iter_attachments()
+    assert attached.get_filename() == f"{text}.pdf"
+    assert "本文" in letter.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The value of a header with its encoded words decoded once, as a mail program shows it."""
+    header = message_from_bytes(content, policy=compat32)[name]
+    return str(make_header(decode_header(header)))
+
+
+@pytest.mark.parametrize("text", ["=?utf-8?b?YUBldmlsLmpwLA==?=", "a=?b", "=?utf-8?q?a=40evil.example=2C?="])
+def test_an_encoded_word_is_no_local_part(text: str, tenant: Tenant) -> None:
+    address = f"{text}@example.jp"
+
+    assert not is_address(address)
+    assert settings_problem(replace(CONFIG, reply_to=address)).startswith("返信先")
+    assert settings_problem(replace(CONFIG, sender=address)).startswith("送信元")
+    for recipients in ((("to", address), ("to", "b@example.jp")), (("cc", address), ("to", "b@example.jp"))):
+        sent = message(EMAIL, destination="b@example.jp", recipients=recipients)
+        assert b"evil" not in letter_of(sent, CONFIG).content
+    assert code_of(tenant.send(tenant.email, message(EMAIL, destination=address))) == "invalid_address"
+
+
+@pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("follows", ["Bcc: all@evil.example", "", "\r\n text"])
+def test_a_header_that_would_begin_another_one_fails_its_message_alone(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, line_break: str, follows: str
+) -> None:
+    # The subject of this class is written as it comes, as an encoder with a bug would.
+    monkeypatch.setattr(
+        TextHeader, "fold", lambda self, policy: f"{self.name}: {self.unsafe}{policy.linesep}"
+    )
+    monkeypatch.setattr(
+        TextHeader,
+        "unsafe",
+        property(lambda self: f"x{line_break}{follows}" if str(self) == "bad" else str(self)),
+        raising=False,
+    )
+    bad, good = message(EMAIL, subject="bad"), message(EMAIL, subject="good")
+
+    results = tenant.send_in_turn(tenant.email, bad, good)
+
+    assert [code_of(result) for result in results] == ["unsafe_header", None]
+    assert [arrived.headers["Subject"] for arrived in tenant.services.messages] == ["good"]

@@ -43,7 +43,7 @@ LETTERS = 10
         ("553 5.7.1 <no-reply@example.jp>: Sender address rejected: not owned by user x", "sender_rejected"),
         ("553 5.7.1 <no-reply@example.jp>: Sender address rejected: not logged in", "sender_rejected"),
         ("450 4.1.8 <no-reply@example.jp>: Sender address rejected: Domain not found", "sender_rejected"),
-        ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", "sender_rejected"),
+        ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", "sender_unverified"),
         ("530 5.7.0 Authentication required", "login_required"),
         (
             "530 5.7.57 SMTP; Client was not authenticated to send anonymous mail during MAIL FROM",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -11,7 +12,9 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.messaging import throttle as throttle_module
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outcome import failed
+from include.skillreport.messaging.outbox import mark_alive, mark_gone
+from include.skillreport.messaging.outcome import Outcome, SendResult, failed
+from include.skillreport.messaging.pacing import LanePace
 from include.skillreport.messaging.shared_limits import (
     join_limits,
     leave_limits,
@@ -36,6 +39,7 @@ def connection(database: Database) -> Iterator[psycopg.Connection]:
 def process(connection: psycopg.Connection, owner: str) -> Throttle:
     """A process that has begun to send."""
     throttle = Throttle(LIMIT)
+    mark_alive(connection, owner)
     join_limits(connection, [throttle], owner)
     throttle.join()
     return throttle
@@ -139,3 +143,44 @@ def test_a_limit_that_no_lane_uses_is_left_to_the_others(connection: psycopg.Con
     renew_limits(connection, [first, other], FIRST)
 
     assert senders(connection) == [("slack:T1", FIRST), (LIMIT.key, SECOND)]
+
+
+def test_a_service_that_hangs_for_one_process_is_left_by_all(connection: psycopg.Connection) -> None:
+    first, second = process(connection, FIRST), process(connection, SECOND)
+    hanging, pace = replace(failed(EMAIL, "timeout"), is_unanswered=True), LanePace(second)
+    assert [pace.closes_or_reopens(hanging) for _ in range(3)] == [False, False, True]
+    record_closing(connection, second, hanging)
+
+    renew_limits(connection, [first], FIRST)
+
+    assert first.is_shut
+    assert first.take_now(1) == 0
+    # The results of messages in flight say nothing new.
+    assert not pace.closes_or_reopens(hanging)
+
+
+def test_an_answer_between_timeouts_keeps_the_service_open(connection: psycopg.Connection) -> None:
+    pace = LanePace(process(connection, FIRST))
+    hanging = replace(failed(EMAIL, "timeout"), is_unanswered=True)
+
+    for answer in (failed(EMAIL, "5.1.1"), SendResult(Outcome.SENT), failed(EMAIL, "throttled")):
+        assert [pace.closes_or_reopens(hanging) for _ in range(2)] == [False, False]
+        assert not pace.closes_or_reopens(answer)
+
+    assert not pace.throttle.is_closed
+
+
+def test_a_killed_process_shares_no_limit(connection: psycopg.Connection) -> None:
+    first, second = process(connection, FIRST), process(connection, SECOND)
+    assert second.per_minute == 300
+    # Its session ends, and the server gives its lock back.
+    mark_gone(connection, FIRST)
+
+    renew_limits(connection, [second], SECOND)
+
+    assert (second.per_minute, second.at_once) == (600, 4)
+    assert senders(connection) == [(LIMIT.key, SECOND)]
+    # A process that has only lost its connection comes back.
+    mark_alive(connection, FIRST)
+    renew_limits(connection, [first], FIRST)
+    assert first.per_minute == 300

@@ -187,6 +187,7 @@ def test_two_processes_share_the_limit(
     host.execute(
         "INSERT INTO batch.service_limit (limit_key, per_minute, at_once) VALUES (%s, null, 1)", [key]
     )
+    outbox.mark_alive(host, "another")
     host.execute("INSERT INTO batch.limit_sender (limit_key, owner) VALUES (%s, 'another')", [key])
 
     send(connection, services, seconds=0.5)

@@ -49,6 +49,34 @@ def letters(host: psycopg.Connection, addresses: dict[str, list[str]]) -> None:
             waiting(host, tenant_id, recipient_address=recipient)
 
 
+# Amazon SES, SendGrid and Exchange Online about the sender. Most of them answer to the text.
+UNVERIFIED = (
+    "554 Message rejected: Email address is not verified. The following identities failed the check in region "
+    "US-EAST-1: no-reply@example.jp",
+    "554 Message rejected: Sending suspended for this account. For more information, please check the inbox",
+    "554 Message rejected: Sending paused for this account.",
+    "550 The from address does not match a verified Sender Identity. Mail cannot be sent until this error is resolved.",
+    "403 You are not authorized to send from that email address",
+    "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+    "554 5.2.252 SendAsDenied; no-reply@example.co.jp not allowed to send as other@example.jp",
+    "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
+)
+
+
+@pytest.mark.parametrize("reply", UNVERIFIED)
+def test_a_refused_sender_ends_no_letter_of_a_small_installation(
+    database: Database, host: psycopg.Connection, services: StandIns, reply: str
+) -> None:
+    letters(host, {"A": [f"{n}@example.jp" for n in range(12)]})
+    services.fail_next("email", reply, command="DATA", times=999)
+
+    told = run(database, services, SCHEDULED_NOTIFICATIONS)
+
+    assert {state[:2] for state in states(host).values()} == {("pending", 0)}
+    assert [problem.code for problem in told.problems] == ["MAIL_SERVER_CLOSED"]
+    assert host.execute("TABLE batch.suppressed_address").fetchall() == []
+
+
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
 def test_a_server_that_refuses_passwords_closes_the_channel_and_kills_no_letter(
     database: Database, host: psycopg.Connection, services: StandIns, command: str
@@ -411,13 +439,14 @@ def test_a_refusal_of_a_recipient_is_known_by_its_words(tenant: Tenant, reply: s
             "client_rejected",
         ),
         ("450 4.7.1 <worker>: Helo command rejected: Host not found", "RCPT", "client_rejected"),
-        ("554 Message rejected: Email address is not verified.", "DATA", "smtp_5"),
-        ("554 Message rejected: Sending suspended for this account.", "DATA", "smtp_5"),
-        (
-            "554 5.2.252 SendAsDenied; no-reply@example.co.jp not allowed to send as other@example.jp",
-            "DATA",
-            "smtp_5",
+        *(
+            (reply, command, "sender_unverified")
+            for reply in UNVERIFIED
+            for command in ("MAIL", "RCPT", "DATA")
         ),
+        # Another server's words.
+        (f"550 mx.example said: {UNVERIFIED[0]}", "DATA", "smtp_5"),
+        ("554 5.7.1 <x@example.jp>: Relay access denied", "DATA", "policy"),
         ("451 4.3.0 Error: queue file write error", "DATA", "4.3"),
         ("452 4.3.1 Insufficient system storage", "RCPT", "4.3"),
         ("451 qq write error or disk full (#4.3.0)", "DATA", "4.3"),

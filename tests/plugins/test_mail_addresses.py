@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
-from email.policy import SMTP
 
 import pytest
 from airflow.sdk import Connection
@@ -14,11 +12,9 @@ from airflow.sdk import Connection
 from skill_batch.notifiers import mail_addresses
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.channels import send_email
-from include.skillreport.messaging.channels.email.sender_address import (
-    AddressesHeader,
-    address_with_name,
-    split_sender,
-)
+from skill_batch.notifiers.mail_headers import MAIL_POLICY
+from include.skillreport.messaging.channels.email.headers import LETTER_POLICY
+from include.skillreport.messaging.channels.email.sender_address import address_with_name, split_sender
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection
 from tests.messaging.sending import REFUSED, SENDERS
@@ -47,12 +43,12 @@ def test_a_sender_is_split_as_in_letters(entered: str) -> None:
 @pytest.mark.parametrize("utf8", [False, True])
 @pytest.mark.parametrize("entered", [entered for entered in SENDERS if "例え" not in entered])
 def test_the_header_is_that_of_letters(entered: str, utf8: bool) -> None:
-    headers = HeaderRegistry()
-    headers.map_to_type("From", AddressesHeader)
-    letter = EmailMessage(SMTP.clone(utf8=utf8, header_factory=headers))
-    letter["From"] = address_with_name(*split_sender(entered))
-    alert = EmailMessage(mail_addresses.MAIL_POLICY.clone(utf8=utf8, linesep="\r\n"))
-    alert["From"] = mail_addresses.address_with_name(*mail_addresses.split_sender(entered))
+    letter = EmailMessage(LETTER_POLICY.clone(utf8=utf8))
+    letter["From"] = [address_with_name(*split_sender(entered))]
+    alert = EmailMessage(MAIL_POLICY.clone(utf8=utf8, linesep="\r\n"))
+    alert["From"] = [mail_addresses.address_with_name(*mail_addresses.split_sender(entered))]
+    letter["Subject"] = alert["Subject"] = entered
+    letter["Message-ID"] = alert["Message-ID"] = "<a@example.jp>"
 
     assert alert.as_bytes() == letter.as_bytes()
 
@@ -97,3 +93,19 @@ def test_no_name_makes_a_header_of_its_own(services: StandIns, line_break: str) 
     [mail] = services.messages
     assert "Bcc" not in mail.headers
     assert mail.headers["From"].endswith(" <alerts@example.jp>")
+
+
+@pytest.mark.parametrize("line_break", ["=0D=0A", "=0A", "=0D"])
+def test_an_encoded_word_in_a_title_or_a_name_is_shown_as_it_is(services: StandIns, line_break: str) -> None:
+    word = f"=?utf-8?q?x{line_break}Bcc:_evil@example.com?="
+    alert = Alert(f"{word} の失敗", ("本文",))
+
+    send_email(alert, "key", connection(services, from_email=f"{word} <alerts@example.jp>"))
+
+    [mail] = services.messages
+    assert "Bcc" not in mail.headers
+    assert "本文" in mail.text
+    # The stand-in decodes each encoded word once.
+    assert mail.subject == f"[MEDIUM] {word} の失敗"
+    assert mail.headers["From"].startswith("=?utf-8?b?")
+    assert mail.headers["From"].count("@") == 1

@@ -29,6 +29,7 @@ def test_the_extra_says_what_a_letter_carries(monkeypatch: pytest.MonkeyPatch) -
         reply_to="help@example.jp",
         envelope_sender="bounce+{token}@example.jp",
         unsubscribe_address="unsubscribe+{token}@example.jp",
+        unsubscribe_url="https://skill.example.jp/unsubscribe/{token}",
     )
 
     config = mail_server()
@@ -36,6 +37,7 @@ def test_the_extra_says_what_a_letter_carries(monkeypatch: pytest.MonkeyPatch) -
     assert config.reply_to == "help@example.jp"
     assert config.envelope_sender == "bounce+{token}@example.jp"
     assert config.unsubscribe_address == "unsubscribe+{token}@example.jp"
+    assert config.unsubscribe_url == "https://skill.example.jp/unsubscribe/{token}"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,7 @@ def test_the_extra_says_what_a_letter_carries(monkeypatch: pytest.MonkeyPatch) -
         ("envelope_sender", 5),
         ("envelope_sender", "bounce"),
         ("unsubscribe_address", "unsubscribe@example.jp"),
+        ("unsubscribe_url", "https://skill.example.jp/unsubscribe"),
     ],
 )
 def test_an_unusable_extra_of_the_mail_server_is_named(

@@ -76,12 +76,13 @@ def arf(
     returned: str = f"<{ID}@example.jp>",
     rcpt_to: str = "",
     mail_from: str = "bounce@example.jp",
+    to: str = "abuse@example.jp",
 ) -> bytes:
     """An abuse report as mailbox providers write it."""
     recipient_field = f"Original-Rcpt-To: {rcpt_to}\n" if rcpt_to else ""
     return f"""\
 From: <fbl@example.net>
-To: abuse@example.jp
+To: {to}
 Subject: FW: Spam
 MIME-Version: 1.0
 Content-Type: multipart/report; report-type=feedback-report; boundary="part1"

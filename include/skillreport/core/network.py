@@ -26,10 +26,10 @@ class EmailConfig:
     """An SMTP server. ``security`` is ``tls`` (from the first byte), ``starttls`` or ``none`` (local stand-ins).
 
     ``sender`` is the From address, with or without a display name. ``reply_to``, ``envelope_sender`` (default: the From address) and
-    ``unsubscribe_address`` are addresses or empty. In the last two, ``{token}`` becomes the message's id in the outbox, which identifies
-    the message of a bounce or an unsubscription. With ``oauth`` the login is XOAUTH2 instead of the password. ``is_tenants``: a tenant
-    entered the server, so the address guard applies. ``connections`` and ``messages_per_minute`` (None: unknown) are upper limits. The
-    sender learns lower limits from the server's answers.
+    ``unsubscribe_address`` are addresses or empty. In the last two and in ``unsubscribe_url`` (RFC 8058), ``{token}`` becomes the message's
+    id in the outbox, which identifies the message of a bounce or an unsubscription. With ``oauth`` the login is XOAUTH2 instead of the
+    password. ``is_tenants``: a tenant entered the server, so the address guard applies. ``connections`` and ``messages_per_minute`` (None:
+    unknown) are upper limits. The sender learns lower limits from the server's answers.
     """
 
     host: str
@@ -41,6 +41,7 @@ class EmailConfig:
     reply_to: str = ""
     envelope_sender: str = ""
     unsubscribe_address: str = ""
+    unsubscribe_url: str = ""
     oauth: OAuthConfig | None = None
     is_tenants: bool = False
     connections: int = 20

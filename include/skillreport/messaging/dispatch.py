@@ -226,7 +226,11 @@ async def _drain(
             if config is None:
                 return NotConfigured(channel)
             if isinstance(config, EmailConfig) and config.is_tenants and network.email:
-                config = replace(config, unsubscribe_address=network.email.unsubscribe_address)
+                config = replace(
+                    config,
+                    unsubscribe_address=network.email.unsubscribe_address,
+                    unsubscribe_url=network.email.unsubscribe_url,
+                )
             client = channel.client(config, session, network.allowed_hosts)
             return await stack.enter_async_context(aclosing(client))
 

@@ -8,7 +8,7 @@
   works for others.
 * The same wait (4.7) for two recipients within ten seconds is a rate limit, not greylisting.
 * The same unknown answer of a chat service to three messages, without an accepted one in between, is not about the messages. The service is
-  closed until it accepts a probe.
+  closed until it accepts a probe. So is a service or a mail server that gives no answer to three messages in a row in their time limit.
 
 The refusals are stored with the server's limit, because several processes may get the answers. They contain digests of tenants and domains.
 Times are the database's.
@@ -48,7 +48,7 @@ _TENANTS = 2
 _DECISION_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
-# After this many messages with the same unknown answer, the service is the cause.
+# After this many messages with the same unknown answer, or without an answer, the service is the cause.
 _MESSAGES = 3
 
 # Older refusals and accepted e-mails say nothing about the server today.
@@ -88,6 +88,8 @@ class Doubts:
         self._waits: dict[str, tuple[str, float]] = {}
         self._unknown: dict[str, dict[str, float]] = {}
         self._is_deciding = False
+        # The messages in a row that got no answer in their time limit.
+        self._unanswered = 0
 
     def is_repeated_wait(self, destination: str, result: SendResult) -> bool:
         """True if another recipient has just got the same request to wait."""
@@ -113,6 +115,14 @@ class Doubts:
         same[message.message_id] = now
         since = now - self._throttle.accepted_seconds
         return self._throttle.is_closed or sum(moment > since for moment in same.values()) >= _MESSAGES
+
+    def is_unreachable(self, result: SendResult) -> bool:
+        """Count a result. True after three messages in a row without an answer, or if the service is closed (a probe)."""
+        if result.is_unanswered:
+            self._unanswered += 1
+        elif result.error is None or result.error.error_class is not ErrorClass.NETWORK:
+            self._unanswered = 0
+        return self._throttle.is_closed or self._unanswered >= _MESSAGES
 
     def refusal(self, message: Message, result: SendResult) -> Refusal | None:
         """The refusal to store if it may be about the recipient or the installation. None: the cause is clear."""

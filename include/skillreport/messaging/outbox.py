@@ -37,7 +37,7 @@ LEASE = timedelta(minutes=5)
 _LONGEST_JUMP = timedelta(minutes=30)
 
 # The first key of the advisory lock, unique among this product's locks. The second key is the hash of the owner.
-_SENDER_LOCK = 190101
+SENDER_LOCK = 190101
 
 # The number of messages that one statement adds.
 _BATCH_SIZE = 1_000
@@ -224,12 +224,12 @@ def has_due(
 
 def mark_alive(connection: psycopg.Connection, owner: str) -> None:
     """Show that the owner of claims is running, until ``mark_gone`` or the end of the session. Runs outside a transaction."""
-    _SQL.execute(connection, "mark_alive", lock=_SENDER_LOCK, owner=owner)
+    _SQL.execute(connection, "mark_alive", lock=SENDER_LOCK, owner=owner)
 
 
 def mark_gone(connection: psycopg.Connection, owner: str) -> None:
     """Show that the owner makes no more claims, and has recorded all results."""
-    _SQL.execute(connection, "mark_gone", lock=_SENDER_LOCK, owner=owner)
+    _SQL.execute(connection, "mark_gone", lock=SENDER_LOCK, owner=owner)
 
 
 def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
@@ -300,7 +300,7 @@ def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Sta
         "park_crashed",
         now=now,
         attempts=Jsonb(attempts),
-        lock=_SENDER_LOCK,
+        lock=SENDER_LOCK,
         longest_jump=_LONGEST_JUMP,
     ).fetchall()
     mirror_to_host(connection, [message_id for message_id, _ in rows])

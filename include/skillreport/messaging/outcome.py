@@ -87,7 +87,7 @@ class SendResult:
     The service states ``retry_after`` (the wait), ``provider_message_id`` and ``per_minute`` (its limit in messages per minute). ``text``
     is the answer's text without addresses and numbers, to compare answers. ``is_answer``: the service has judged the message; otherwise the
     connection, login or sender failed before, or the server is out of order. ``is_doubtful``: the message or the installation may be the
-    cause, so the result neither closes nor opens the service.
+    cause, so the result neither closes nor opens the service. ``is_unanswered``: no answer came in the time limit.
     """
 
     outcome: Outcome
@@ -99,6 +99,7 @@ class SendResult:
     text: str = field(default="", repr=False)
     is_answer: bool = True
     is_doubtful: bool = False
+    is_unanswered: bool = False
 
     @property
     def counts_as_attempt(self) -> bool:

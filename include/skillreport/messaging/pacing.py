@@ -27,7 +27,7 @@ _ABOUT_MESSAGE = frozenset(
     {ErrorClass.ADDRESS, ErrorClass.DESTINATION, ErrorClass.PAYLOAD, ErrorClass.RECIPIENT_LIMIT}
 )
 
-# The time from a refused login or sender to the next probe. Answers of class *access* have their own in the table.
+# The time from a refused login or sender, or a timeout, to the next probe. Answers of class *access* have their own in the table.
 _PROBE_PAUSE = timedelta(minutes=15)
 
 # After this many answers, the shortest way back of an answer is known.
@@ -153,6 +153,9 @@ class LanePace:
     def closes_or_reopens(self, result: SendResult) -> bool:
         """Close or reopen the service by the result of a send, after ``ends``. Returns True if this must be stored."""
         error = result.error
+        is_unreachable = self.doubts.is_unreachable(result)
+        if result.is_unanswered:
+            return is_unreachable and self.throttle.close(_PROBE_PAUSE.total_seconds())
         if error is not None and error.error_class is ErrorClass.ACCESS:
             assert error.wait is not None, "the table has the time to the next probe"
             return self.throttle.close(error.wait.total_seconds())

@@ -15,7 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -89,7 +89,7 @@ class _Asked:
 class LaneReport:
     """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later.
 
-    ``is_server_closed``: the service refuses the installation, so the lane's messages wait.
+    ``is_server_closed``: the service refuses the installation or is unreachable, so the lane's messages wait.
     """
 
     lane: Lane
@@ -244,7 +244,7 @@ class Sender:
             is_closed = pace.throttle.is_shut or (pace.throttle.is_closed and any(map(is_doubtful, sent)))
             if any(map(closes_lane, sent)) or is_closed or failures >= _MOST_FAILURES:
                 # The remaining messages wait for the next run.
-                report.is_server_closed |= any(map(is_refused_access, sent))
+                report.is_server_closed |= pace.throttle.is_shut or any(map(is_refused_access, sent))
                 await self._exchange(lane, pace, sent, 0)
                 return
             throttled |= _return_times(sent, self._clock())
@@ -425,7 +425,7 @@ async def _send_in_time(client: ChannelClient, message: Message) -> SendResult:
         async with asyncio.timeout(SEND_LIMIT):
             return await client.send(message)
     except TimeoutError:
-        return failed(message.channel, "timeout", f"{SEND_LIMIT} s")
+        return replace(failed(message.channel, "timeout", f"{SEND_LIMIT} s"), is_unanswered=True)
     except Exception as error:
         # A client must not raise. If it does, the error concerns only this message.
         return failed(message.channel, "connection_lost", type(error).__name__)

@@ -1,7 +1,8 @@
 """Limits that several processes share. Each process uses its part, and the next run begins with the limits that the last one has learnt.
 
-The part depends on the present number of processes that send through a limit, so together they stay within it. A killed process counts for
-another 90 seconds. The times are the database's.
+The part depends on the present number of processes that send through a limit, so together they stay within it. A killed process does
+not count: its session, and so its lock (``mark_alive``), has ended. If the server has not noticed that yet, the process counts for 90
+seconds. The times are the database's.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_remarks import PATIENCE
 from include.skillreport.messaging.channels import CHANNELS, EMAIL, Channel
 from include.skillreport.messaging.doubts import SENDER_REFUSED, doubted_seconds, forget_refusals
+from include.skillreport.messaging.outbox import SENDER_LOCK
 from include.skillreport.messaging.outcome import ErrorClass, SendResult
 from include.skillreport.messaging.throttle import Learnt, Throttle
 
 log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
+
+# The reason of a closed service that took messages, or connections, and did not answer.
+_UNREACHABLE = "続けて応答がありません"
 
 # How often a process records that it still sends through a limit.
 _RENEW_SECONDS = 15
@@ -55,10 +60,11 @@ def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], 
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=list(by_key))
     for row in _announce(connection, by_key, owner):
         throttle = by_key[row["limit_key"]]
+        # Before the others, which wake waiting lanes: a lane of a closed service ends.
+        throttle.block(row["blocked_seconds"] or 0.0)
         throttle.share(row["senders"], row["rank"])
         throttle.set_closed(is_closed=row["is_closed"])
         throttle.is_doubted = row["is_doubted"]
-        throttle.block(row["blocked_seconds"] or 0.0)
 
 
 async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[object]]) -> None:
@@ -88,6 +94,7 @@ def record_closing(connection: psycopg.Connection, throttle: Throttle, result: S
         _SQL.execute(connection, "reopen_service", limit_key=key)
     elif error is not None:
         learnt, is_doubted = throttle.learnt(), error.code == SENDER_REFUSED
+        meaning = _UNREACHABLE if result.is_unanswered else error.meaning
         _SQL.execute(
             connection,
             "close_service",
@@ -95,7 +102,7 @@ def record_closing(connection: psycopg.Connection, throttle: Throttle, result: S
             at_once=learnt.at_once,
             blocked_seconds=learnt.blocked_seconds,
             doubted_seconds=doubted_seconds(connection, throttle, result.detail) if is_doubted else None,
-            reason=f"{throttle.limit.label or _channel(key).label}: {error.meaning}（{result.detail or error.code}）",
+            reason=f"{throttle.limit.label or _channel(key).label}: {meaning}（{result.detail or error.code}）",
         )
 
 
@@ -119,10 +126,16 @@ def service_remarks(platform: psycopg.Connection, now: datetime) -> dict[str, Ru
     return unanswered | {
         f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
             problem=f"{row['closed_reason']}。ここを使う通知はすべて待っています",
-            code="MAIL_SERVER_CLOSED" if _channel(row["limit_key"]) == EMAIL else "SERVICE_CLOSED",
+            code=_closing_code(row["limit_key"], row["closed_reason"]),
         )
         for row in closed
     }
+
+
+def _closing_code(limit_key: str, reason: str) -> str:
+    if _UNREACHABLE in reason:
+        return "SERVICE_UNANSWERED"
+    return "MAIL_SERVER_CLOSED" if _channel(limit_key) == EMAIL else "SERVICE_CLOSED"
 
 
 def _unanswered_codes() -> list[str]:
@@ -159,5 +172,6 @@ def _announce(
 ) -> list[dict[str, Any]]:
     keys = list(by_key)
     with connection.transaction():
+        _SQL.execute(connection, "clear_killed_senders", keys=keys, lock=SENDER_LOCK)
         _SQL.execute(connection, "announce_sender", keys=keys, owner=owner)
         return _SQL.rows(connection, "load_limits", keys=keys, owner=owner)

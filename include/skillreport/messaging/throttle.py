@@ -159,7 +159,7 @@ class Throttle:
 
     @property
     def is_closed(self) -> bool:
-        """True if the service refuses the installation (login, sender, relay), and has accepted no message since."""
+        """True if the service refuses the installation (login, sender, relay) or is unreachable, and has accepted no message since."""
         return self._is_closed
 
     @property
@@ -203,7 +203,7 @@ class Throttle:
         self._released.set()
 
     def close(self, seconds: float) -> bool:
-        """Close the service, which refuses the installation: send nothing for this many seconds, then one message as a probe.
+        """Close the service, which refuses the installation or is unreachable: send nothing for this many seconds, then a probe.
 
         Returns True if this is new: the first refusal, or the refusal of a probe.
         """

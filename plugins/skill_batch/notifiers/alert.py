@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from skill_batch.notifiers.mail_addresses import MAIL_POLICY
+from skill_batch.notifiers.mail_headers import MAIL_POLICY
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 
@@ -84,7 +84,7 @@ class Alert:
         """The e-mail as text and HTML. ``message_id`` is the same in each attempt, so that mail programs can detect a second copy."""
         mail = EmailMessage(MAIL_POLICY)
         mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
-        mail["From"], mail["To"] = sender, recipients
+        mail["From"], mail["To"] = [sender], recipients
         mail["Date"], mail["Message-ID"] = format_datetime(self.arose_at), message_id
         # No out-of-office reply (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"

@@ -1,4 +1,4 @@
-"""Parses the sender and the recipients of an alert by e-mail, and writes them into headers.
+"""Parses the sender and the recipients of an alert by e-mail.
 
 The rule of ``include.skillreport.messaging.channels.email.sender_address``, which explains it, applies here, too. A test compares
 both. The triggerer imports this module, sometimes without ``include``.
@@ -7,9 +7,7 @@ both. The triggerer imports this module, sometimes without ``include``.
 from __future__ import annotations
 
 import re
-from email.header import Header
-from email.headerregistry import Address, BaseHeader, HeaderRegistry, UniqueAddressHeader
-from email.policy import EmailPolicy, Policy
+from email.headerregistry import Address
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -18,7 +16,6 @@ _RECIPIENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SEVERAL_ADDRESSES = re.compile(r"@[^@]*[\s,;、][^@]*@")
 _ADDRESS_IN_NAME = re.compile("<[^<>]*@[^<>]*>")
-_LONGEST_ENCODED_LINE = 76
 
 
 def sender_of(text: str) -> Address:
@@ -53,33 +50,7 @@ def split_sender(text: str) -> tuple[str, str]:
 
 
 def address_with_name(name: str, address: str) -> Address:
-    """The value of an address header. The standard library quotes a name with special characters."""
+    """An address of a header. The standard library quotes a name with special characters."""
     username, _, domain = address.rpartition("@")
     # A local mail server may know a user name without a domain.
     return Address(name, username, domain) if username else Address(name, domain)
-
-
-class _AddressesHeader(UniqueAddressHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
-    """A header with one address per line. Lines are not folded, because some Python versions lose the quotation marks of a name."""
-
-    def fold(self, *, policy: Policy) -> str:
-        """The header. Non-ASCII names are encoded by RFC 2047, unless the mail is international (RFC 6532)."""
-        is_international = isinstance(policy, EmailPolicy) and policy.utf8
-        shown = [
-            str(address) if is_international or address.display_name.isascii() else _encoded(address, policy)
-            for address in self.addresses
-        ]
-        return f"{self.name}: {f',{policy.linesep} '.join(shown)}{policy.linesep}"
-
-
-def _encoded(address: Address, policy: Policy) -> str:
-    name = Header(address.display_name, "utf-8", header_name="From").encode(linesep=policy.linesep)
-    *_, last_line = f"From: {name}".split(policy.linesep)
-    is_long = len(f"{last_line} <{address.addr_spec}>") > _LONGEST_ENCODED_LINE
-    return f"{name}{policy.linesep if is_long else ''} <{address.addr_spec}>"
-
-
-_HEADERS = HeaderRegistry()
-for _name in ("From", "To"):
-    _HEADERS.map_to_type(_name, _AddressesHeader)
-MAIL_POLICY = EmailPolicy(header_factory=_HEADERS)

@@ -24,7 +24,9 @@ from include.skillreport.messaging.channels.directory import (
     StartOverError,
     following,
 )
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.channels.teams.directory import GraphConfig
+from include.skillreport.messaging.integrations import config_of
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests.messaging.sending import Tenant
 from tests.virtual_time import VirtualTime
@@ -100,6 +102,32 @@ def test_archived_channels_are_listed_too(tenant: Tenant) -> None:
         ListedChannel("C1", "a", "public", is_archived=True),
         ListedChannel("C2", "b", "private"),
     ]
+
+
+def test_an_organisations_token_names_its_workspace(tenant: Tenant) -> None:
+    shown(
+        tenant.services, "slack", pages=[[member(1)]], channels=[{"id": "C1", "name": "a"}], team_id="T012345"
+    )
+
+    pages = listing(tenant.services, replace(tenant.slack, team_id="T012345"))
+
+    assert (len(accounts(pages)), len(channels(pages))) == (1, 1)
+    for team_id, code in (("", "missing_argument"), ("T999", "team_access_not_granted")):
+        with pytest.raises(ListingError, match=rf"connection_config .*team_id.*（{code}）"):
+            listing(tenant.services, replace(tenant.slack, team_id=team_id))
+
+
+def test_a_row_of_the_application_names_the_workspace() -> None:
+    row = {
+        "auth_config": '{"bot_token": "xoxb-1"}',
+        "connection_config": '{"team_id": " T012345 "}',
+        "endpoint_url": "",
+    }
+
+    config = config_of(SLACK, {"id": "1", "integration_key": "slack", "integration_type": None, **row})
+
+    assert isinstance(config, SlackConfig)
+    assert config.team_id == "T012345"
 
 
 def test_a_listing_stays_within_the_services_rates(tenant: Tenant) -> None:

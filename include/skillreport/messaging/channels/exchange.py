@@ -82,11 +82,13 @@ def unanswered(channel: Channel, error: BaseException) -> SendResult:
         return failed(channel, "refused_address", str(error))
     if isinstance(error, aiohttp.InvalidURL):
         return failed(channel, "refused_address", "URL の形式が正しくありません")
+    is_unanswered = isinstance(error, TimeoutError)
     if isinstance(error, _NEVER_CONNECTED):
         # Without the error's text, which may contain the whole URL.
-        return replace(failed(channel, "connection_refused", type(error).__name__), is_answer=False)
-    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-    return failed(channel, code, type(error).__name__)
+        result = replace(failed(channel, "connection_refused", type(error).__name__), is_answer=False)
+    else:
+        result = failed(channel, "timeout" if is_unanswered else "connection_lost", type(error).__name__)
+    return replace(result, is_unanswered=is_unanswered)
 
 
 def refused(

@@ -20,6 +20,7 @@ from flufl.bounce import all_failures
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.messaging.channels.email.letter import TOKEN, address_of
+from include.skillreport.messaging.feedback.diagnosis import REFUSAL, status_of
 
 # The id of a message, as a token in an address or in a Message-ID.
 _ID = r"[A-Za-z0-9-]{8,64}"
@@ -35,8 +36,6 @@ _MOST_GROUPS = 50
 _LONGEST_FIELD = 998
 
 _STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
-# A failure with a subject of RFC 3463 in a server's own words, which may also contain program versions and IP addresses.
-_REFUSAL = re.compile(r"(?<![\d.])([45]\.[0-7]\.\d{1,3})(?!\.?\d)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
@@ -124,11 +123,12 @@ def report_in(content: bytes, addresses: Addresses) -> FeedbackReport:
             case "delivery-status":
                 return _bounce(mail, addresses.bounced(recipients))
             case "feedback-report":
-                return _complaint(mail, addresses)
+                return _complaint(mail, addresses, addresses.bounced(recipients))
     if (token := addresses.bounced(recipients)) and (report := _in_own_words(content, token)):
         return report
-    # Programs also reply, for example about an absence. Only users and their mail programs unsubscribe.
+    # Programs also reply, for example about an absence. Only users and their mail programs unsubscribe. Apple Mail calls its mail a reply.
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
+    is_automatic = is_automatic and _field(mail, "X-Apple-Unsubscribe").lower() != "true"
     token = addresses.unsubscribed(recipients)
     if token and not is_automatic:
         return FeedbackReport(ReportKind.UNSUBSCRIBE, token)
@@ -154,7 +154,8 @@ def _bounce(mail: Mail, token: str) -> FeedbackReport:
             _typed_addresses(_field(group, name)) for name in ("Original-Recipient", "Final-Recipient")
         )
         passed_on_to = final if original and original.isdisjoint(final) else frozenset[str]()
-        failures.append(FailedRecipient(original | final, status[1] if status else "", passed_on_to))
+        code = status_of(status[1] if status else "", _field(group, "Diagnostic-Code"))
+        failures.append(FailedRecipient(original | final, code, passed_on_to))
     kind = ReportKind.BOUNCE if failures else ReportKind.DELIVERY
     return FeedbackReport(kind, token or _returned_id(mail), tuple(failures), is_by_token=bool(token))
 
@@ -171,7 +172,7 @@ def _in_own_words(content: bytes, token: str) -> FeedbackReport | None:
         return FeedbackReport(ReportKind.DELIVERY, token) if warned else None
     named = (_plain_address(address.decode("ascii", "replace")) for address in islice(failed, _MOST_GROUPS))
     words = _COPY.split(_text(mail), maxsplit=1)[0]
-    status = min(_REFUSAL.findall(words), key=lambda code: not code.startswith("5"), default="")
+    status = min(REFUSAL.findall(words), key=lambda code: not code.startswith("5"), default="")
     failure = FailedRecipient(frozenset(filter(None, named)), status)
     return FeedbackReport(ReportKind.BOUNCE, token, (failure,))
 
@@ -183,12 +184,13 @@ def _text(mail: Mail) -> str:
     return payload.decode("ascii", "replace") if isinstance(payload, bytes) else ""
 
 
-def _complaint(mail: Mail, addresses: Addresses) -> FeedbackReport:
+def _complaint(mail: Mail, addresses: Addresses, own_token: str) -> FeedbackReport:
     parts = (part for part in _submessages(mail) if part.get_content_type() == "message/feedback-report")
     fields = next((each for part in parts for each in _submessages(part)), None)
     if fields is None or _field(fields, "Feedback-Type").lower() not in _COMPLAINTS:
         return FeedbackReport(ReportKind.OTHER)
-    token = addresses.bounced(_fields(fields, "Original-Mail-From"))
+    # Amazon SES replaces the envelope sender and the Message-ID, and passes the report on to our envelope sender.
+    token = addresses.bounced(_fields(fields, "Original-Mail-From")) or own_token
     # Many providers replace the recipient in the returned e-mail, so only the report's own field counts.
     named = [_plain_address(text) for text in _fields(fields, "Original-Rcpt-To")]
     return FeedbackReport(

@@ -1,3 +1,23 @@
+-- name: clear_killed_senders
+-- A running sender has a lock (mark_alive). SKIP LOCKED, because another process may clear the same rows.
+DELETE FROM batch.limit_sender
+WHERE
+    (limit_key, owner) IN (
+        SELECT killed.limit_key, killed.owner
+        FROM batch.limit_sender AS killed
+        WHERE
+            killed.limit_key = any(%(keys)s::text[])
+            AND hashtext(killed.owner)::oid <> all(
+                array(
+                    SELECT alive.objid
+                    FROM pg_locks AS alive
+                    INNER JOIN pg_database ON alive.database = pg_database.oid
+                    WHERE alive.locktype = 'advisory' AND alive.classid = %(lock)s AND pg_database.datname = current_database()
+                )
+            )
+        FOR UPDATE SKIP LOCKED
+    );
+
 -- name: announce_sender
 INSERT INTO batch.limit_sender (limit_key, owner, seen_at)
 SELECT known.limit_key, %(owner)s, clock_timestamp() AS seen_at

@@ -64,15 +64,16 @@ def not_sent(error: Exception) -> SendResult:
         case aiosmtplib.SMTPSenderRefused() if _code(error) in _TOO_LARGE:
             # The server knows the e-mail's size.
             return failed(EMAIL, _code(error), _shown(error))
-    return replace(_never_reached(error), is_answer=False)
+    return replace(_never_reached(error), is_answer=False, is_unanswered=isinstance(error, TimeoutError))
 
 
 def perhaps_sent(error: Exception) -> SendResult:
     """The result of a failure while the e-mail was sent. After a refusal it has not arrived; without an answer it may have arrived."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return _refused_letter(error)
-    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-    return failed(EMAIL, code, type(error).__name__)
+    is_unanswered = isinstance(error, TimeoutError)
+    code = "timeout" if is_unanswered else "connection_lost"
+    return replace(failed(EMAIL, code, type(error).__name__), is_unanswered=is_unanswered)
 
 
 def is_too_large(result: SendResult) -> bool:
@@ -140,14 +141,15 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     text = _without_addresses(error)
     reply, enhanced = str(error.code), _enhanced(error)
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
-    # Servers behind this one may answer to the e-mail. The login has its own codes.
-    is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
-    is_ours = is_ours and not _PASSED_ON.search(text)
+    # The login has its own codes.
+    is_own_text = not (isinstance(error, aiosmtplib.SMTPAuthenticationError) or _PASSED_ON.search(text))
+    # Servers behind this one may answer to the e-mail. Only a service's own words for a refused sender count then.
+    is_ours = is_own_text and not isinstance(error, aiosmtplib.SMTPDataError)
     by_text = (
         row.code
         for row in table.values()
         if row.text and not is_about_recipient and row.text.search(text)
-        if is_ours or row.error_class is not ErrorClass.ACCESS
+        if is_ours or row.error_class is not ErrorClass.ACCESS or (is_own_text and not row.if_repeated)
     )
     by_code = (
         reply if error.code == CLOSING else "",

@@ -32,6 +32,7 @@ from include.skillreport.messaging.channels.email.certificate import (
     described,
     verification_error,
 )
+from include.skillreport.messaging.channels.email.headers import UnsafeHeaderError
 from include.skillreport.messaging.channels.email.letter import (
     SAMPLE_TOKEN,
     Letter,
@@ -94,7 +95,10 @@ class Client(ChannelClient):
         """
         if (refusal := self.check(message)) is not None:
             return refusal
-        letter = letter_of(message, self._config)
+        try:
+            letter = letter_of(message, self._config)
+        except UnsafeHeaderError as error:
+            return failed(EMAIL, "unsafe_header", str(error))
         result = await self._transmit(letter)
         if letter.has_file and message.file and is_too_large(result):
             letter = letter_of(replace(message, file=replace(message.file, content=None)), self._config)

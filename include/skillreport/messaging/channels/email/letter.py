@@ -5,21 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
-from email.policy import EmailPolicy, Policy
 
 import idna
-from typing_extensions import override
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.email.headers import ENCODED_WORD, LETTER_POLICY
 from include.skillreport.messaging.channels.email.page import with_paragraphs
-from include.skillreport.messaging.channels.email.sender_address import (
-    AddressesHeader,
-    address_with_name,
-    split_sender,
-)
+from include.skillreport.messaging.channels.email.sender_address import address_with_name, split_sender
 from include.skillreport.messaging.message import Message
 
 # In the address settings, this is replaced by the token: the id of the message in the outbox.
@@ -35,6 +29,10 @@ _LOCAL_PART = re.compile(rf"[{_ATEXT}]{{1,64}}")
 _INTERNATIONAL_LOCAL_PART = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]{{1,64}}")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 _LONGEST_LOCAL_PART = 64
+# The header is one line of less than 998 octets, with the address beside the URL.
+_UNSUBSCRIBE_URL = re.compile(
+    rf"(?=.{{1,500}}\Z)https://[A-Za-z0-9.-]+(:[0-9]{{1,5}})?/[{_ATEXT}:;,@\[\]()]*\{{token\}}[{_ATEXT}:;@\[\]()]*"
+)
 _LONGEST_ADDRESS = 254
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -87,30 +85,37 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     """The e-mail of a message with a valid address. Its Message-ID is the same for every attempt.
 
     It ends with the file's text and the message's signature. The file is attached if its content has been read.
+
+    :raises UnsafeHeaderError: a header would begin another one.
     """
     display_name, sender = sender_of(config)
     recipient = address_of(message.destination)
     assert recipient is not None, "the client checks the address first"
     message_id = f"<{one_line(message.message_id)}@{sender.rpartition('@')[2]}>"
-    letter = EmailMessage(_LETTER_POLICY.clone(utf8=recipient.needs_smtputf8))
+    letter = EmailMessage(LETTER_POLICY.clone(utf8=recipient.needs_smtputf8))
     letter["Message-ID"] = message_id
     letter["Date"] = datetime.now(UTC)
-    letter["From"] = address_with_name(display_name, sender)
+    letter["From"] = [address_with_name(display_name, sender)]
     to = _named(message, "to", recipient) or [recipient.text]
-    letter["To"] = ", ".join(to)
+    letter["To"] = [address_with_name("", each) for each in to]
     if cc := _named(message, "cc", recipient):
-        letter["Cc"] = ", ".join(cc)
+        letter["Cc"] = [address_with_name("", each) for each in cc]
     letter["Subject"] = _shortened(one_line(message.subject))
     # RFC 3834: this prevents automatic replies, such as those about an absence.
     letter["Auto-Submitted"] = "auto-generated"
     if reply_to := address_of(config.reply_to):
-        letter["Reply-To"] = reply_to.text
+        letter["Reply-To"] = [address_with_name("", reply_to.text)]
     unsubscribe = with_token(config.unsubscribe_address, message.message_id)
     if not message.belongs_to_contract:
         # RFC 2919. A recipient's rule for a kind of notification stays valid.
         letter["List-Id"] = f"<{message.kind.replace('_', '-')}.notifications.{sender.rpartition('@')[2]}>"
         if unsubscribe:
-            letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
+            by_mail = f"<mailto:{unsubscribe}?subject=unsubscribe>"
+            by_url = config.unsubscribe_url.replace(TOKEN, message.message_id)
+            letter["List-Unsubscribe"] = f"<{by_url}>, {by_mail}" if by_url else by_mail
+            if by_url:
+                # RFC 8058: the mail program posts to the URL, and the application writes the mail.
+                letter["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     # Base64 passes every server, even one that refuses 8-bit text or long lines.
     file = message.file
     endings = [text for text in (file.text if file else "", message.signature) if text]
@@ -119,10 +124,8 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     if message.rich:
         letter.add_alternative(with_paragraphs(message.rich, endings), subtype="html", cte="base64")
     if file and file.content is not None:
-        # A name beyond ASCII is encoded by RFC 2231.
-        letter.add_attachment(
-            file.content, maintype="application", subtype="pdf", filename=one_line(file.name)
-        )
+        name = LETTER_POLICY.header_factory("Content-Disposition", one_line(file.name))
+        letter.add_attachment(file.content, maintype="application", subtype="pdf", headers=[name])
     return Letter(
         str(letter["Message-ID"]),
         with_token(config.envelope_sender, message.message_id) or sender,
@@ -152,6 +155,19 @@ def settings_problem(config: EmailConfig) -> str:
         return (
             f"配信停止の宛先（unsubscribe_address）が {TOKEN} を含むメールアドレスではありません"
             f"（例: unsubscribe+{TOKEN}@example.jp）"
+        )
+    return _url_problem(config)
+
+
+def _url_problem(config: EmailConfig) -> str:
+    if not config.unsubscribe_url:
+        return ""
+    if not config.unsubscribe_address:
+        return "配信停止の宛先（unsubscribe_address）が必要です（unsubscribe_url があるため）"
+    if not _UNSUBSCRIBE_URL.fullmatch(config.unsubscribe_url):
+        return (
+            f"配信停止の URL（unsubscribe_url）が {TOKEN} を含む https の URL ではありません"
+            f"（例: https://skill.example.jp/unsubscribe/{TOKEN}）"
         )
     return ""
 
@@ -191,7 +207,8 @@ def with_token(address: str, token: str) -> str:
 def address_of(text: str) -> Address | None:
     """The address in a text without display name; None if the text does not have the syntax of an address."""
     local_part, _, domain = text.rpartition("@")
-    if len(text) > _LONGEST_ADDRESS:
+    # Other programs may decode an encoded word in a header, and would see another address.
+    if len(text) > _LONGEST_ADDRESS or ENCODED_WORD in local_part:
         return None
     if not domain.isascii():
         try:
@@ -236,26 +253,3 @@ def _is_international(local_part: str) -> bool:
         and local_part.isprintable()
         and len(local_part.encode()) <= _LONGEST_LOCAL_PART
     )
-
-
-class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[misc]  # max_count, in typeshed
-    """A header whose value is not folded. Python would encode a URL that is longer than a line."""
-
-    def fold(self, *, policy: Policy) -> str:
-        return f"{self.name}: {self}{policy.linesep}"
-
-
-class _LetterPolicy(EmailPolicy):
-    """Begins each header on the line of its name. Python leaves that line empty before a long word, and mail servers and filters object."""
-
-    @override
-    def fold_binary(self, name: str, value: str) -> bytes:
-        return _EMPTY_FIRST_LINE.sub(rb"\1", super().fold_binary(name, value), count=1)
-
-
-_EMPTY_FIRST_LINE = re.compile(rb"\A([^:\r\n]+:)[ \t]*\r\n(?=[ \t])")
-_HEADERS = HeaderRegistry()
-_HEADERS.map_to_type("From", AddressesHeader)
-_HEADERS.map_to_type("List-Id", _UnfoldedHeader)
-_HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
-_LETTER_POLICY = _LetterPolicy(linesep="\r\n", header_factory=_HEADERS)

@@ -1,8 +1,8 @@
 """Slack: the Web API with a bot's token, or an incoming webhook.
 
-``auth_config`` has ``bot_token`` or ``webhook_url``; the webhook may also be the endpoint_url. ``connection_config`` has ``base_url`` (only
-for stand-ins). The application's own row has the key ``slack_webhook``. Its ``channel``, ``username``, ``icon_emoji`` and ``title`` have no
-effect, because Slack ignores them.
+``auth_config`` has ``bot_token`` or ``webhook_url``; the webhook may also be the endpoint_url. ``connection_config`` has ``team_id`` (the
+workspace, for the token of an organisation) and ``base_url`` (only for stand-ins). The application's own row has the key ``slack_webhook``.
+Its ``channel``, ``username``, ``icon_emoji`` and ``title`` have no effect, because Slack ignores them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class SlackConfig:
     token: str = field(default="", repr=False)
     webhook_url: str = field(default="", repr=False)
     base_url: str = "https://slack.com/api/"
+    team_id: str = ""
 
 
 class _Slack(Channel):
@@ -49,7 +50,8 @@ class _Slack(Channel):
     def config_of(self, row: Integration) -> SlackConfig | None:
         token, webhook = row.credential("bot_token", "token"), row.webhook
         base_url = row.option("base_url") or SlackConfig.base_url
-        return SlackConfig(token, webhook, base_url) if token or webhook else None
+        team_id = row.option("team_id").strip()
+        return SlackConfig(token, webhook, base_url, team_id) if token or webhook else None
 
     def proves_login(self, config: SlackConfig) -> bool:
         return bool(config.token)

@@ -55,6 +55,8 @@ _REASONS = {
     "account_inactive": _CREDENTIAL,
     "token_revoked": _CREDENTIAL,
     "token_expired": _CREDENTIAL,
+    "missing_argument": "組織のトークンです。connection_config にワークスペースの ID（team_id）を入れてください",
+    "team_access_not_granted": "このワークスペースの権限がありません。connection_config の team_id を確認してください",
     "ekm_access_denied": "Slack の管理者がアクセスを停止しています",
 }
 _RATE_CODES = ("ratelimited", "rate_limited")
@@ -96,6 +98,8 @@ class Directory(ServiceDirectory):
 
     async def _list(self, method: str, at: Position, **options: str) -> Mapping[str, Any]:
         parameters = {"limit": str(_PAGE_SIZE), **options} | ({"cursor": at.cursor} if at.cursor else {})
+        if self._config.team_id:
+            parameters["team_id"] = self._config.team_id
 
         async def call() -> Mapping[str, Any]:
             answer = await call_web_api(
