@@ -35,6 +35,7 @@ from tests.schema.conftest import MakeHost, as_deployer, create_deployer
 from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
 from tests.worlds.planted_rows import plant
+from tests.worlds.session_limits import limit_sessions
 
 UPGRADE_COMMAND = "python -m include.skillreport upgrade"
 
@@ -92,6 +93,15 @@ def test_a_host_that_lacks_a_column_is_left_exactly_as_it_was(host: Database) ->
             upgrade(host.dsn, passwords=PASSWORDS)
 
         assert snapshot(connection) == before
+
+
+def test_limits_for_the_applications_sessions_do_not_end_a_deployment(host: Database) -> None:
+    with host.connect() as connection:
+        limit_sessions(connection)
+
+    upgrade(host.dsn)
+
+    assert check_database(host.dsn).fits
 
 
 def test_a_failure_in_the_middle_of_a_migration_leaves_nothing_behind(host: Database) -> None:

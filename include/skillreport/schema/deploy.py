@@ -190,7 +190,7 @@ def run_sql_file(relative_path: str) -> None:
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
     """A session of the deploying role, outside of a transaction."""
-    with direct_connection(dsn) as driver:
+    with direct_connection(dsn, lock_timeout=f"{1000 * _LOCK_SECONDS:.0f}ms") as driver:
         try:
             yield driver
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
@@ -205,10 +205,7 @@ def _deployment(dsn: str) -> Iterator[psycopg.Connection]:
         with driver.transaction():
             refuse(find_read_only_login(driver))
             # The views name the host's tables without their schema.
-            driver.execute(
-                "SELECT set_config('lock_timeout', %s, false), set_config('search_path', 'public', false)",
-                [f"{1000 * _LOCK_SECONDS:.0f}ms"],
-            )
+            driver.execute("SELECT set_config('search_path', 'public', false)")
         _wait_for_other_deployments(driver)
         yield driver
 

@@ -86,8 +86,6 @@ def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
         leftovers = [state.index.removal for state in states if state.is_leftover]
         if leftovers:
             raise SchemaError("".join([*leftovers, "そのあとで、もう一度実行してください。"]))
-        # A large table takes longer than the application's statement timeout.
-        connection.execute("SET statement_timeout = 0")
         _record(connection)
         for state in states:
             if not state.present:
@@ -118,8 +116,7 @@ def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_
 
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
-    with direct_connection(dsn, autocommit=True) as connection:
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
+    with direct_connection(dsn, lock_timeout=LOCK_TIMEOUT, autocommit=True) as connection:
         try:
             yield connection
         except errors.InsufficientPrivilege as error:
