@@ -107,6 +107,15 @@ def test_a_statement_is_cancelled_at_the_tasks_time_limit() -> None:
         connection.execute("SELECT pg_sleep(10)")
 
 
+@pytest.mark.usefixtures("connected")
+def test_a_tasks_session_has_the_name_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DAG_ID", "batch_003_statistics"), ("DAG_RUN_ID", "scheduled__2026-11-01")):
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
+    with PlatformDbHook().connect() as connection:
+        named = connection.execute("SHOW application_name").fetchone()
+    assert named == ("batch_003_statistics scheduled__2026-11-01",)
+
+
 @pytest.mark.own_database
 @pytest.mark.parametrize(
     ("time_limit", "own"), [(None, "0"), (timedelta(seconds=90), "90s")], ids=["none", "a task's"]

@@ -23,7 +23,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -36,6 +36,7 @@ from include.skillreport.core.errors import SchemaError, reason_of
 from include.skillreport.schema.channels import record_channels
 from include.skillreport.schema.checks.findings import refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
+from include.skillreport.schema.checks.lock_waits import lock_waits_named
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
 from include.skillreport.schema.checks.privileges import CLEANUP as CLEANUP
 from include.skillreport.schema.checks.privileges import OWNER as OWNER
@@ -72,9 +73,8 @@ _HERE = Path(__file__).parent
 _DEPLOY_LOCK = 7_018_019
 _LOCK_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_OCCUPIED = (
-    "別のデプロイか長い処理が {:g} 秒以上データベースを占有しています。終わってからやり直してください。"
-)
+_OCCUPIED = "別のデプロイが {:g} 秒以上続いています。終わってからやり直してください。"
+_VIEWS = "ビューの配置"
 
 # Neon rejects a SCRAM hash at commit ("Neon only supports being given plaintext passwords"). credcheck rejects it at once ("password type
 # is not a plain text").
@@ -97,7 +97,7 @@ def upgrade(
         failed phase has changed nothing; the phases before it stay, and the next ``upgrade`` goes on after them.
     """
     with _deployment(dsn) as driver:
-        with _migration(driver) as connection:
+        with _phase(driver, dsn, "ロールと表の配置"), _migration(driver) as connection:
             variant = _check_host(driver)
             log.info("ロールと表を配置しています。")
             given = passwords or {}
@@ -117,13 +117,14 @@ def upgrade(
             if with_deletion:
                 require_all_listed(driver)
         log.info("ビューを配置しています。")
-        with driver.transaction():
+        with _phase(driver, dsn, _VIEWS), driver.transaction():
             _deploy_views(driver, variant, deletes=deletes)
         driver.autocommit = True
         driver.execute("SET ROLE batch_owner")
         for index in missing_indexes(driver):
             log.info("索引 %s を作成しています（表への書き込みは止まりません）。", index.name)
-            build_index(driver, index)
+            with _phase(driver, dsn, f"索引 {index.name} の作成"):
+                build_index(driver, index)
         return variant
 
 
@@ -132,7 +133,7 @@ def detach(dsn: str) -> None:
 
     :raises SchemaError: there is no schema ``batch``, or an outside object depends on a view; nothing has changed.
     """
-    with _deployment(dsn) as driver, driver.transaction():
+    with _deployment(dsn) as driver, _phase(driver, dsn, "ビューの削除"), driver.transaction():
         _require_schema(driver)
         driver.execute("SET LOCAL ROLE batch_owner")
         drop_views(driver)
@@ -143,7 +144,7 @@ def attach(dsn: str) -> HostVariant:
 
     :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
     """
-    with _deployment(dsn) as driver, driver.transaction():
+    with _deployment(dsn) as driver, _phase(driver, dsn, _VIEWS), driver.transaction():
         _require_schema(driver)
         variant = _check_host(driver)
         deletes = _stored_choice(driver)
@@ -222,6 +223,10 @@ def _wait_for_other_deployments(driver: psycopg.Connection) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+def _phase(driver: psycopg.Connection, dsn: str, name: str) -> AbstractContextManager[None]:
+    return lock_waits_named(driver, dsn, name, _LOCK_SECONDS)
+
+
 @contextmanager
 def _migration(driver: psycopg.Connection) -> Iterator[sqlalchemy.Connection]:
     """One transaction of the session for SQLAlchemy and for the driver. The session stays open after it."""
@@ -293,8 +298,6 @@ def _explained(error: Exception, deployer: str) -> Exception:
             "`python -m include.skillreport upgrade --plain-passwords` を実行してください。"
         )
     match error:
-        case errors.LockNotAvailable():
-            return SchemaError(_OCCUPIED.format(_LOCK_SECONDS))
         case errors.InsufficientPrivilege():
             return missing_privilege(reason_of(error), deployer)
         case errors.DependentObjectsStillExist():

@@ -75,7 +75,10 @@ def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
         with work.connection.transaction(), scans_counted(work.connection, work.run):
             batch.prepare(replace(work, tenant_ids=tenant_ids))
 
-    return _isolate(batch.unprepared(work), prepare_some)
+    unprepared = batch.unprepared(work)
+    if unprepared:
+        batch.await_others(work)
+    return _isolate(unprepared, prepare_some)
 
 
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SchemaError, reason_of
+from include.skillreport.schema.checks.lock_waits import lock_waits_named
 from include.skillreport.schema.checks.privileges import OWNER, may_act_as
 from include.skillreport.schema.checks.sessions import direct_connection
 from include.skillreport.schema.host_indexes.listing import (
@@ -28,7 +29,7 @@ _SQL = Statements(Path(__file__).parent)
 
 # An arbitrary number.
 _CREATION_LOCK = 7_018_020
-LOCK_TIMEOUT = "60s"
+LOCK_SECONDS = 60.0
 
 
 def missing_host_indexes(dsn: str) -> list[IndexState]:
@@ -89,7 +90,7 @@ def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
         _record(connection)
         for state in states:
             if not state.present:
-                _create(connection, state.index)
+                _create(connection, dsn, state.index)
                 # Record it now, because the next index may fail.
                 _record(connection)
                 yield f"{state.index.name} を作成しました。model に {state.index.prisma_line} を加えてください。"
@@ -116,7 +117,7 @@ def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_
 
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
-    with direct_connection(dsn, lock_timeout=LOCK_TIMEOUT, autocommit=True) as connection:
+    with direct_connection(dsn, lock_timeout=f"{1000 * LOCK_SECONDS:.0f}ms", autocommit=True) as connection:
         try:
             yield connection
         except errors.InsufficientPrivilege as error:
@@ -126,22 +127,21 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
             ) from None
 
 
-def _create(connection: psycopg.Connection, index: HostIndex) -> None:
+def _create(connection: psycopg.Connection, dsn: str, index: HostIndex) -> None:
+    phase = f'表 "{index.table}" の索引 {index.name} の作成'
     try:
-        connection.execute(index.statement)
+        with lock_waits_named(connection, dsn, phase, LOCK_SECONDS):
+            connection.execute(index.statement)
     except errors.InsufficientPrivilege:
         raise
+    except SchemaError as waited:
+        raise SchemaError(f"{waited}{_remains(connection, index)}") from None
     except errors.Error as error:
         raise SchemaError(_explained(error, index) + _remains(connection, index)) from None
 
 
 def _explained(error: errors.Error, index: HostIndex) -> str:
     match error:
-        case errors.LockNotAvailable():
-            return (
-                f'表 "{index.table}" を使う長いトランザクションが {LOCK_TIMEOUT} 以内に終わらないため、{index.name} を'
-                "作成できませんでした。終わってからやり直してください。"
-            )
         case errors.DuplicateTable():
             return (
                 f"{index.name} という名前の索引か表がもうあります。別のセッションが作成中なら、終わるまで待ってください。"

@@ -31,3 +31,20 @@ WHERE
     AND split_part(assignment.name_and_value, '=', 1) = any(%(limits)s)
     AND substr(assignment.name_and_value, strpos(assignment.name_and_value, '=') + 1) !~ '^0+[a-z]*$'
 ORDER BY subject, altered, limit_name;
+
+-- name: lock_wait
+-- The relation that this session waits for, and the sessions for which it waits. No row if it does not wait.
+SELECT
+    coalesce(waiting.relation::regclass::text, '') AS relation,
+    array_agg(
+        format(
+            '%%s (%%s, pid %%s)',
+            coalesce(nullif(holder.application_name, ''), holder.backend_type, '?'), holder.usename, holder.pid
+        )
+        ORDER BY holder.pid
+    ) AS holders
+FROM pg_locks AS waiting
+CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS blocking (pid)
+INNER JOIN pg_stat_activity AS holder ON blocking.pid = holder.pid
+WHERE waiting.pid = %(pid)s AND NOT waiting.granted
+GROUP BY waiting.relation;
