@@ -131,11 +131,14 @@ def upgrade(
 def detach(dsn: str) -> None:
     """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs do not start.
 
-    :raises SchemaError: there is no schema ``batch``, or an outside object depends on a view; nothing has changed.
+    :raises SchemaError: there is no schema ``batch``, newer code has deployed it, or an outside object depends on a view; nothing has
+        changed.
     """
     with _deployment(dsn) as driver, _phase(driver, dsn, "ビューの削除"), driver.transaction():
         _require_schema(driver)
         driver.execute("SET LOCAL ROLE batch_owner")
+        # Only the code that can create the views again may drop them.
+        refuse(filter(None, [find_undeployable_revision(_deployed_revision(driver))]))
         drop_views(driver)
 
 
