@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -33,7 +34,14 @@ _OF_SEVERAL_HOSTS = {"target_session_attrs": "primary", "connect_timeout": CONNE
 
 def defaults_of(connection: Connection) -> dict[str, Any]:
     """libpq's default parameters of a connection. Its extra overrides them."""
-    return SILENT_CONNECTION_ENDS | (_OF_SEVERAL_HOSTS if "," in (connection.host or "") else {})
+    several = _OF_SEVERAL_HOSTS if "," in (connection.host or "") else {}
+    return SILENT_CONNECTION_ENDS | several | _named_run()
+
+
+def _named_run() -> dict[str, str]:
+    """The application's name: in a task, the DAG and its run, which Airflow puts into the environment. PostgreSQL keeps 63 bytes."""
+    about = [os.environ.get(f"AIRFLOW_CTX_{name}", "") for name in ("DAG_ID", "DAG_RUN_ID")]
+    return {"application_name": " ".join(about)} if all(about) else {}
 
 
 def required_connection(name: str, kind: str) -> Connection:

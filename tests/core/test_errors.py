@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from include.skillreport.core.catalog import DATA_BACKUP
+from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import (
     BatchError,
     ConnectionMissingError,
@@ -21,7 +23,9 @@ from include.skillreport.core.errors import (
     is_recoverable,
     reason_of,
 )
+from include.skillreport.core.failure_kinds import kind_of
 from tests.conftest import Server
+from tests.waiting import wait_until
 
 # A tenant's name, standing for whatever a row holds that no log may show.
 SECRET = "山田商事"
@@ -62,6 +66,9 @@ def connection(server: Server) -> Iterator[psycopg.Connection]:
         ("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", "40001", True, False),
         ("DO $$ BEGIN RAISE SQLSTATE '08006'; END $$", "08006", True, False),
         ("DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$", "57P03", True, False),
+        ("DO $$ BEGIN RAISE SQLSTATE '57P05'; END $$", "57P05", True, False),
+        ("DO $$ BEGIN RAISE SQLSTATE '25P03'; END $$", "25P03", True, False),
+        ("DO $$ BEGIN RAISE SQLSTATE '25P04'; END $$", "25P04", True, False),
     ],
 )
 def test_the_servers_sqlstate_decides_about_the_retry_and_the_cause(
@@ -111,6 +118,35 @@ def test_a_lock_that_is_not_to_be_had_passes(server: Server, connection: psycopg
         error = _raised(lambda: connection.execute("SELECT pg_advisory_lock(7003)"))
 
     assert (code_of(error), is_recoverable(error), is_about_data(error)) == ("55P03", True, False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "before"),
+    [
+        ("idle_in_transaction_session_timeout", "BEGIN"),
+        ("idle_session_timeout", "SELECT 1"),
+        ("transaction_timeout", "BEGIN"),
+    ],
+)
+def test_a_session_that_the_servers_limit_ends_is_recoverable_and_named(
+    server: Server, connection: psycopg.Connection, setting: str, before: str
+) -> None:
+    has_limit = connection.execute("SELECT current_setting(%s, true) IS NOT NULL", [setting]).fetchone()
+    if has_limit == (False,):
+        pytest.skip(f"the server has no {setting}")
+    pid = connection.info.backend_pid
+    connection.execute(f"SET {setting} = 50".encode())
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as other:
+        connection.execute(before.encode())
+        wait_until(
+            lambda: count_of(other, "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]) == 0,
+            "the server ends the session",
+        )
+    error = _raised(lambda: connection.execute("SELECT 1"))
+
+    assert (is_recoverable(error), is_about_data(error)) == (True, False)
+    assert reason_of(error).startswith(f"データベースの制限時間（{setting}）が接続を切りました（")
+    assert kind_of(DATA_BACKUP, error).name == "unreachable"
 
 
 def test_a_lost_connection_is_recoverable_at_and_after_the_break(

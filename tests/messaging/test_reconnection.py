@@ -18,7 +18,7 @@ import pytest
 from skill_batch.hooks.tenant_db import TenantDbHook
 from include.skillreport.core import lasting_connection
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
-from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.database import SESSION_LIMITS, set_up_session, tenant_transaction
 from include.skillreport.core.lasting_connection import LastingConnection, lasting
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
@@ -45,6 +45,7 @@ from tests.worlds.outbox_rows import (
     wait_for,
     waiting,
 )
+from tests.worlds.session_limits import limits_of
 
 MESSAGES = 60
 
@@ -254,7 +255,8 @@ def test_a_lost_server_with_200_messages_in_flight_leaves_no_doubt(
 def test_a_new_connection_has_the_role_and_settings_of_the_old(
     connection: psycopg.Connection, host: psycopg.Connection
 ) -> None:
-    connection.execute("SET statement_timeout = '12345ms'")
+    set_up_session(connection, **{limit: f"{12345 + place}ms" for place, limit in enumerate(SESSION_LIMITS)})
+    limits = limits_of(connection)
     connection.execute("SET timezone = 'UTC'")
     connection.execute("SET datestyle = 'ISO, DMY'")
     pid = connection.info.backend_pid
@@ -262,14 +264,21 @@ def test_a_new_connection_has_the_role_and_settings_of_the_old(
         host.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
         found = database.run(
-            lambda current: current.execute(
-                "SELECT current_user, current_setting('statement_timeout'), current_setting('datestyle'), pg_backend_pid()"
-            ).fetchone()
+            lambda current: (
+                current.execute(
+                    "SELECT current_user, current_setting('datestyle'), pg_backend_pid()"
+                ).fetchone(),
+                limits_of(current),
+            )
         )
 
-        assert found is not None
-        assert found[:3] == ("batch_tenant", "12345ms", "ISO, DMY")
-        assert found[3] != pid
+        row, found_limits = found
+        assert row is not None
+        assert row[:2] == ("batch_tenant", "ISO, DMY")
+        assert row[2] != pid
+        assert found_limits == limits
+        assert limits["statement_timeout"] == "12345ms"
+        assert limits["lock_timeout"] == "12346ms"
         replacement = database.connection
     assert replacement.closed
 

@@ -16,6 +16,7 @@ import pytest
 
 from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
+from skill_batch.notifiers.alert_outbox import open_database
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import tenant_transaction
@@ -25,6 +26,7 @@ from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
 from tests.conftest import PASSWORDS, Database, administer
 from tests.schema.transaction_pooler import transaction_pooler
+from tests.worlds.session_limits import limit_sessions, limits_of
 
 LOGINS = "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES (%s, '2026-10-31', ARRAY[%s])"
 
@@ -103,6 +105,40 @@ def test_a_statement_is_cancelled_at_the_tasks_time_limit() -> None:
         pytest.raises(psycopg.errors.QueryCanceled),
     ):
         connection.execute("SELECT pg_sleep(10)")
+
+
+@pytest.mark.usefixtures("connected")
+def test_a_tasks_session_has_the_name_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DAG_ID", "batch_003_statistics"), ("DAG_RUN_ID", "scheduled__2026-11-01")):
+        monkeypatch.setenv(f"AIRFLOW_CTX_{name}", value)
+    with PlatformDbHook().connect() as connection:
+        named = connection.execute("SHOW application_name").fetchone()
+    assert named == ("batch_003_statistics scheduled__2026-11-01",)
+
+
+@pytest.mark.own_database
+@pytest.mark.parametrize(
+    ("time_limit", "own"), [(None, "0"), (timedelta(seconds=90), "90s")], ids=["none", "a task's"]
+)
+def test_a_task_has_its_own_limits_whatever_the_login_has(
+    connected: Database, time_limit: timedelta | None, own: str
+) -> None:
+    with connected.connect() as owner:
+        known = limit_sessions(owner, "batch_platform")
+    with PlatformDbHook(statement_timeout=time_limit).connect() as connection:
+        limits = limits_of(connection)
+    with open_database(PlatformDbHook().connection) as alerts:
+        assert alerts is not None
+        limits_of_alerts = limits_of(alerts)
+
+    assert {limit: limits[limit] for limit in known} == dict.fromkeys(known, "0") | {
+        # No transaction_timeout: PostgreSQL would ignore a statement's limit that is not shorter.
+        "statement_timeout": own,
+        "idle_in_transaction_session_timeout": own,
+    }
+    assert {limit: limits_of_alerts[limit] for limit in known} == dict.fromkeys(known, "0") | {
+        "statement_timeout": "15s"
+    }
 
 
 @pytest.mark.own_database

@@ -35,6 +35,7 @@ from tests.schema.session_pooler import session_pooler
 from tests.schema.transaction_pooler import transaction_pooler
 from tests.worlds import host_rows
 from tests.worlds.own_settings import change_billing
+from tests.worlds.session_limits import limit_sessions, limits_of
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
@@ -752,9 +753,52 @@ def test_a_connection_string_that_cannot_be_read_is_never_printed(
         assert "接続文字列を読めません" in printed
 
 
-def test_the_logins_limit_for_statements_does_not_end_the_check(host: Database) -> None:
+def test_limits_of_the_server_do_not_end_the_check(host: Database) -> None:
     with host.connect() as administrator:
-        administrator.execute(f"ALTER DATABASE \"{host.name}\" SET statement_timeout = '1min'".encode())
+        known = limit_sessions(administrator)
     connection, _ = connect(host.dsn)
     with connection:
-        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+        limits = limits_of(connection)
+    assert {limit: limits[limit] for limit in known} == dict.fromkeys(known, "0")
+
+
+def test_limits_of_our_logins_are_remarks_that_say_what_they_do(database: Database) -> None:
+    """A limit of the database counts for all logins, one of a role for it alone. Only the roles of the batches are known."""
+    name = f"backup_{database.name}"
+    with database.connect() as administrator:
+        role, backup = sql.Identifier(name), make_conninfo(database.dsn, user=name, password="x")
+        administrator.execute(sql.SQL("CREATE ROLE {} LOGIN BYPASSRLS PASSWORD 'x'").format(role))
+        try:
+            own = sql.Identifier(database.name)
+            administrator.execute(sql.SQL("ALTER DATABASE {} SET lock_timeout = '5s'").format(own))
+            administrator.execute(
+                sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = '1min'").format(role)
+            )
+            for login, limit, value in (
+                (PLATFORM, "idle_session_timeout", "10min"),
+                (TENANT, "statement_timeout", "0"),
+                (TENANT, "work_mem", "8MB"),
+            ):
+                administrator.execute(
+                    sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
+                        sql.Identifier(login), own, sql.Identifier(limit), sql.Literal(value)
+                    )
+                )
+
+            without_backup = codes(check(database.dsn))
+            report = check_database(database.dsn, backup=backup)
+        finally:
+            administrator.execute(sql.SQL("DROP ROLE {}").format(role))
+
+    found = {finding.subject: finding.text for finding in report.findings if finding.code == "session-limit"}
+    assert set(without_backup) == {("session-limit", database.name), ("session-limit", PLATFORM)}
+    assert set(found) == {database.name, PLATFORM, name}
+    assert found[PLATFORM].startswith(
+        f"ロール {PLATFORM} に idle_session_timeout = 10min があります。バッチの接続には効きません。"
+    )
+    assert "SQLSTATE 57P05" in found[PLATFORM]
+    assert found[PLATFORM].endswith(
+        f"`ALTER ROLE {PLATFORM} IN DATABASE {database.name} RESET idle_session_timeout` で外せます。"
+    )
+    assert f"`ALTER DATABASE {database.name} RESET lock_timeout`" in found[database.name]
+    assert f"`ALTER ROLE {name} RESET idle_in_transaction_session_timeout`" in found[name]

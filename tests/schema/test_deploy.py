@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from include.skillreport.__main__ import main
 from include.skillreport.core.errors import SchemaError
-from include.skillreport.schema import deploy
+from include.skillreport.schema import deploy, later_indexes
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
@@ -35,6 +36,7 @@ from tests.schema.conftest import MakeHost, as_deployer, create_deployer
 from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
 from tests.worlds.planted_rows import plant
+from tests.worlds.session_limits import limit_sessions
 
 UPGRADE_COMMAND = "python -m include.skillreport upgrade"
 
@@ -92,6 +94,15 @@ def test_a_host_that_lacks_a_column_is_left_exactly_as_it_was(host: Database) ->
             upgrade(host.dsn, passwords=PASSWORDS)
 
         assert snapshot(connection) == before
+
+
+def test_limits_for_the_applications_sessions_do_not_end_a_deployment(host: Database) -> None:
+    with host.connect() as connection:
+        limit_sessions(connection)
+
+    upgrade(host.dsn)
+
+    assert check_database(host.dsn).fits
 
 
 def test_a_failure_in_the_middle_of_a_migration_leaves_nothing_behind(host: Database) -> None:
@@ -188,12 +199,46 @@ def test_a_deployer_that_waits_too_long_for_another_says_so(
 def test_a_deployer_that_waits_too_long_for_a_running_batch_says_so(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy, "_LOCK_SECONDS", 0.05)
-    with database.connect("batch_platform") as batch, batch.transaction():
+    monkeypatch.setattr(deploy, "_LOCK_SECONDS", 2)
+    with task_session(database) as batch, batch.transaction():
         batch.execute("SELECT FROM batch.all_tenant")
+        pid = batch.info.backend_pid
+        named = re.escape(
+            f"batch.all_tenant を占有している {TASK} ({batch.info.user}, pid {pid}) が終わるのを 2 秒"
+        )
 
-        with pytest.raises(SchemaError, match=r"長い処理が 0\.05 秒以上"):
+        with pytest.raises(SchemaError, match=f"^ビューの配置は、{named}"):
             upgrade(database.dsn)
+        with pytest.raises(SchemaError, match=f"^ビューの削除は、{named}"):
+            detach(database.dsn)
+
+
+def test_a_deployer_that_waits_too_long_for_an_index_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """CREATE INDEX CONCURRENTLY waits for transactions that never used its table."""
+    monkeypatch.setattr(deploy, "_LOCK_SECONDS", 2)
+    index, statement = "backup_state", "CREATE INDEX CONCURRENTLY backup_state ON batch.backup (backup_id);"
+    (tmp_path / "later_indexes.sql").write_text(statement, encoding="utf-8")
+    monkeypatch.setattr(later_indexes, "FILE", tmp_path / "later_indexes.sql")
+    with task_session(database) as batch, batch.transaction():
+        batch.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        batch.execute("SELECT 1")
+
+        with pytest.raises(
+            SchemaError, match=rf"^索引 {index} の作成は、{re.escape(TASK)} \({batch.info.user}, "
+        ):
+            upgrade(database.dsn)
+
+
+TASK = "batch_003_statistics scheduled__2026-11-01T17:00:00+00:00"
+
+
+def task_session(database: Database) -> psycopg.Connection:
+    """A session as the hooks of a task open it."""
+    connection = database.connect("batch_platform")
+    connection.execute("SELECT set_config('application_name', %s, false)", [TASK])
+    return connection
 
 
 # The check at the opening of a run ---------------------------------------------------------------------------------------

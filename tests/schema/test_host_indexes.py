@@ -194,12 +194,16 @@ def test_an_interrupted_index_creation_is_named_with_its_removal(
     database: Database, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_requests(owner)
-    monkeypatch.setattr(creation, "LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 1)
     removal = f'DROP INDEX CONCURRENTLY public."{LOG}"'
 
     with database.connect() as writer, writer.transaction():
         writer.execute('UPDATE "SYS_SystemLog" SET message = NULL WHERE id = %s', ["1"])
-        with pytest.raises(SchemaError, match=f"長いトランザクション.*{LOG}.*`{removal}`"):
+        holder = rf"client backend \(.*, pid {writer.info.backend_pid}\)"
+        with pytest.raises(
+            SchemaError,
+            match=f'^表 "SYS_SystemLog" の索引 {LOG} の作成は、{holder} が終わるのを 1 秒.*`{removal}`',
+        ):
             create(database)
 
     assert removal in list_indexes(database.dsn)
@@ -222,7 +226,7 @@ def test_an_interrupted_index_creation_is_named_with_its_removal(
 def test_an_index_is_recorded_although_the_next_one_fails(
     database: Database, owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creation, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 0.1)
     log_requests(owner)
 
     with database.connect() as writer, writer.transaction():

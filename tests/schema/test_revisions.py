@@ -22,7 +22,7 @@ from include.skillreport.schema import deploy, later_indexes, revisions
 from include.skillreport.schema import views as views_module
 from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.report import check_database
-from include.skillreport.schema.deploy import PLATFORM, attach, plan, upgrade
+from include.skillreport.schema.deploy import PLATFORM, attach, detach, plan, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.revisions import BASELINE, BASELINE_REVISION, SCRIPTS, head_revision
@@ -215,8 +215,8 @@ def test_older_code_runs_on_a_schema_that_only_expanded(database: Database, tmp_
         before = snapshot(connection)
         check_deployment(platform)
         assert check_database(database.dsn).fits
-        for command in (upgrade, attach, plan):
-            with pytest.raises(SchemaError, match=f"版 {REVISION} で、.*upgrade、attach は新しいコードで"):
+        for command in (upgrade, detach, attach, plan):
+            with pytest.raises(SchemaError, match=f"版 {REVISION} で、.*upgrade、detach、attach は新しいコードで"):
                 command(database.dsn)
         assert snapshot(connection) == before
 
@@ -347,7 +347,7 @@ def _has_index(connection: psycopg.Connection) -> bool:
 
 def _assert_refused_everywhere(database: Database, sentence: str) -> None:
     """``upgrade``, ``attach``, ``check`` and a run say the sentence. Nothing changes."""
-    commands: tuple[Callable[[str], object], ...] = (upgrade, attach)
+    commands: tuple[Callable[[str], object], ...] = (upgrade, detach, attach)
     with database.connect() as connection, database.connect(PLATFORM) as platform:
         before = snapshot(connection)
         for command in commands:

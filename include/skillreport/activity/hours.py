@@ -64,7 +64,7 @@ def are_read(
 def await_day(platform: psycopg.Connection, day: UtcBounds) -> None:
     """Wait briefly for the hourly run that reads the last hour of the day again, if earlier runs have read the other hours.
 
-    BATCH-003 and that run start at the same time. The transaction must not hold a lock yet.
+    BATCH-003 and that run start at the same time. Call it outside of a transaction, because `upgrade` and autovacuum wait for an open one.
     """
     ends = time.monotonic() + _PATIENCE.total_seconds()
     while (

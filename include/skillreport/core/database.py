@@ -24,6 +24,15 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # The server, the database or the login may have other defaults.
 SESSION_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "client_encoding": "UTF8"}
 
+# All limits of the server that end a statement or a session. An administrator sets them for the application, on a role or a database.
+SESSION_LIMITS = (
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "transaction_timeout",
+)
+
 # Separates a shard's tenants in the setting batch.tenant_id. See batch.name_tenants() and batch.current_tenants().
 _TENANT_SEPARATOR = "\x1f"
 
@@ -106,12 +115,27 @@ def read_conninfo(conninfo: str) -> dict[str, Any]:
 
 
 def set_up_session(connection: psycopg.Connection[Any], **further: str) -> None:
-    """Set ``SESSION_SETTINGS`` and ``further`` settings of the session, outside a transaction."""
-    settings = SESSION_SETTINGS | further
+    """Set ``SESSION_SETTINGS`` and ``further`` settings of the session, outside a transaction. Limits not in ``further`` are removed.
+
+    After connecting, because a server rejects a connection with an option that it does not know (``transaction_timeout`` before
+    PostgreSQL 17). Here such a setting is ignored.
+    """
+    settings = SESSION_SETTINGS | dict.fromkeys(SESSION_LIMITS, "0") | further
     connection.execute(
-        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)",
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS setting (name, value)"
+        " WHERE current_setting(name, true) IS NOT NULL",
         [list(settings), list(settings.values())],
     )
+
+
+def session_of(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """The values of ``SESSION_SETTINGS``, and of the limits that the server knows."""
+    rows = connection.execute(
+        "SELECT name, current_setting(name, true) FROM unnest(%s::text[]) AS name"
+        " WHERE current_setting(name, true) IS NOT NULL",
+        [[*SESSION_SETTINGS, *SESSION_LIMITS]],
+    )
+    return dict(rows.fetchall())
 
 
 def count_of(connection: psycopg.Connection, query: LiteralString, parameters: Sequence[object] = ()) -> int:

@@ -46,7 +46,7 @@ class DatabaseUnavailableError(BatchError):
 
 # SQLSTATE classes and codes after which the same statement may succeed. 25006: a standby before its promotion. A login that is read-only by
 # its own setting is rejected on connect.
-_RECOVERABLE_SQLSTATES = ("08", "25006", "40", "53", "55P03", "57P")
+_RECOVERABLE_SQLSTATES = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57P")
 # SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's function, an
 # external routine, damaged pages and indexes. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
 _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0", "XX001", "XX002")
@@ -61,6 +61,8 @@ _MEANINGS = {
     "22": "データの値が正しくありません",
     "23": "データが表の制約に反しています",
     "25006": "データベースサーバーが書き込みを受け付けません（昇格前の待機系など）",
+    "25P03": "データベースの制限時間（idle_in_transaction_session_timeout）が接続を切りました",
+    "25P04": "データベースの制限時間（transaction_timeout）が接続を切りました",
     "40": "ほかの処理と競合しました",
     "42501": "データベースの権限がありません",
     "42": "データベースの表・列・関数が見つからないか、合っていません",
@@ -68,6 +70,7 @@ _MEANINGS = {
     "53": "データベースサーバーの資源（接続数、メモリ、ディスク）が足りません",
     "55P03": "ほかの処理が行や表を占有しています",
     "57014": "制限時間内に終わりませんでした",
+    "57P05": "データベースの制限時間（idle_session_timeout）が接続を切りました",
     "57": "データベースサーバーが停止または再起動中です",
     "XX001": "データベースの行かページが壊れています",
     "XX002": "データベースの索引が壊れています",

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from include.skillreport.core.database import SESSION_SETTINGS
+from include.skillreport.core.database import session_of, set_up_session
 from include.skillreport.core.errors import DatabaseUnavailableError, is_recoverable, reason_of
 
 T = TypeVar("T")
@@ -29,8 +29,6 @@ _LONGEST_PAUSE = 10.0
 
 # If the same work loses more connections or transactions than this, the work itself is the cause.
 _MOST_LOSSES = 3
-
-_SETTINGS = (*SESSION_SETTINGS, "statement_timeout")
 
 # The addresses as given. psycopg keeps only the host that answered, with the address that its name had then.
 _ADDRESSES: WeakKeyDictionary[psycopg.Connection[Any], Mapping[str, Any]] = WeakKeyDictionary()
@@ -90,7 +88,8 @@ class LastingConnection:
         if info.password:
             values["password"] = info.password
         self._conninfo = make_conninfo("", **values | {"connect_timeout": CONNECT_SECONDS})
-        self._session = self._session_of(connection)
+        self._role = _role_of(connection)
+        self._session = session_of(connection)
         self._current = connection
         self._is_replacement = False
         self._has_given_up = False
@@ -131,14 +130,6 @@ class LastingConnection:
         if self._is_replacement:
             self._current.close()
 
-    def _session_of(self, connection: psycopg.Connection) -> dict[str, str]:
-        names = ("role", *_SETTINGS)
-        row = connection.execute(
-            "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
-        ).fetchone()
-        assert row is not None
-        return dict(zip(names, row, strict=True))
-
     def _replace(self) -> None:
         try:
             replacement = connect_within(_CONNECTING_SECONDS, self._connected)
@@ -153,9 +144,8 @@ class LastingConnection:
         connection = psycopg.connect(self._conninfo, autocommit=True)
         try:
             refuse_standby(connection)
-            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._session["role"])))
-            for name in _SETTINGS:
-                connection.execute("SELECT set_config(%s, %s, false)", [name, self._session[name]])
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+            set_up_session(connection, **self._session)
         except BaseException:
             connection.close()
             raise
@@ -173,10 +163,16 @@ def lasting(connection: psycopg.Connection) -> Iterator[LastingConnection]:
 
 
 def _is_lost(connection: psycopg.Connection, error: psycopg.Error) -> bool:
-    # Class 57P: the server shuts down or an administrator ended the session. 08: the connection failed.
+    # Class 57P: the server shuts down, or an administrator or a limit ended the session. 08: the connection failed.
     if connection.closed or connection.broken or (error.sqlstate or "").startswith(("57P", "08")):
         return True
     return isinstance(error, psycopg.errors.ReadOnlySqlTransaction) and _is_standby(connection)
+
+
+def _role_of(connection: psycopg.Connection[Any]) -> str:
+    row = connection.execute("SELECT current_setting('role')").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _is_standby(connection: psycopg.Connection[Any]) -> bool:

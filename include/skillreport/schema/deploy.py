@@ -23,7 +23,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -36,6 +36,7 @@ from include.skillreport.core.errors import SchemaError, reason_of
 from include.skillreport.schema.channels import record_channels
 from include.skillreport.schema.checks.findings import refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
+from include.skillreport.schema.checks.lock_waits import lock_waits_named
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
 from include.skillreport.schema.checks.privileges import CLEANUP as CLEANUP
 from include.skillreport.schema.checks.privileges import OWNER as OWNER
@@ -72,9 +73,8 @@ _HERE = Path(__file__).parent
 _DEPLOY_LOCK = 7_018_019
 _LOCK_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_OCCUPIED = (
-    "別のデプロイか長い処理が {:g} 秒以上データベースを占有しています。終わってからやり直してください。"
-)
+_OCCUPIED = "別のデプロイが {:g} 秒以上続いています。終わってからやり直してください。"
+_VIEWS = "ビューの配置"
 
 # Neon rejects a SCRAM hash at commit ("Neon only supports being given plaintext passwords"). credcheck rejects it at once ("password type
 # is not a plain text").
@@ -97,7 +97,7 @@ def upgrade(
         failed phase has changed nothing; the phases before it stay, and the next ``upgrade`` goes on after them.
     """
     with _deployment(dsn) as driver:
-        with _migration(driver) as connection:
+        with _phase(driver, dsn, "ロールと表の配置"), _migration(driver) as connection:
             variant = _check_host(driver)
             log.info("ロールと表を配置しています。")
             given = passwords or {}
@@ -117,24 +117,28 @@ def upgrade(
             if with_deletion:
                 require_all_listed(driver)
         log.info("ビューを配置しています。")
-        with driver.transaction():
+        with _phase(driver, dsn, _VIEWS), driver.transaction():
             _deploy_views(driver, variant, deletes=deletes)
         driver.autocommit = True
         driver.execute("SET ROLE batch_owner")
         for index in missing_indexes(driver):
             log.info("索引 %s を作成しています（表への書き込みは止まりません）。", index.name)
-            build_index(driver, index)
+            with _phase(driver, dsn, f"索引 {index.name} の作成"):
+                build_index(driver, index)
         return variant
 
 
 def detach(dsn: str) -> None:
     """Drop the views of schema ``batch``, so that the host can alter its tables. Tables and rows stay. Runs do not start.
 
-    :raises SchemaError: there is no schema ``batch``, or an outside object depends on a view; nothing has changed.
+    :raises SchemaError: there is no schema ``batch``, newer code has deployed it, or an outside object depends on a view; nothing has
+        changed.
     """
-    with _deployment(dsn) as driver, driver.transaction():
+    with _deployment(dsn) as driver, _phase(driver, dsn, "ビューの削除"), driver.transaction():
         _require_schema(driver)
         driver.execute("SET LOCAL ROLE batch_owner")
+        # Only the code that can create the views again may drop them.
+        refuse(filter(None, [find_undeployable_revision(_deployed_revision(driver))]))
         drop_views(driver)
 
 
@@ -143,7 +147,7 @@ def attach(dsn: str) -> HostVariant:
 
     :returns: the host's variant. :raises SchemaError: the host is not suitable, or ``upgrade`` must run; nothing has changed.
     """
-    with _deployment(dsn) as driver, driver.transaction():
+    with _deployment(dsn) as driver, _phase(driver, dsn, _VIEWS), driver.transaction():
         _require_schema(driver)
         variant = _check_host(driver)
         deletes = _stored_choice(driver)
@@ -190,7 +194,7 @@ def run_sql_file(relative_path: str) -> None:
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
     """A session of the deploying role, outside of a transaction."""
-    with direct_connection(dsn) as driver:
+    with direct_connection(dsn, lock_timeout=f"{1000 * _LOCK_SECONDS:.0f}ms") as driver:
         try:
             yield driver
         except (psycopg.Error, sqlalchemy.exc.DBAPIError) as error:
@@ -205,10 +209,7 @@ def _deployment(dsn: str) -> Iterator[psycopg.Connection]:
         with driver.transaction():
             refuse(find_read_only_login(driver))
             # The views name the host's tables without their schema.
-            driver.execute(
-                "SELECT set_config('lock_timeout', %s, false), set_config('search_path', 'public', false)",
-                [f"{1000 * _LOCK_SECONDS:.0f}ms"],
-            )
+            driver.execute("SELECT set_config('search_path', 'public', false)")
         _wait_for_other_deployments(driver)
         yield driver
 
@@ -223,6 +224,10 @@ def _wait_for_other_deployments(driver: psycopg.Connection) -> None:
         if time.monotonic() > deadline:
             raise SchemaError(_OCCUPIED.format(_LOCK_SECONDS))
         time.sleep(_POLL_SECONDS)
+
+
+def _phase(driver: psycopg.Connection, dsn: str, name: str) -> AbstractContextManager[None]:
+    return lock_waits_named(driver, dsn, name, _LOCK_SECONDS)
 
 
 @contextmanager
@@ -296,8 +301,6 @@ def _explained(error: Exception, deployer: str) -> Exception:
             "`python -m include.skillreport upgrade --plain-passwords` を実行してください。"
         )
     match error:
-        case errors.LockNotAvailable():
-            return SchemaError(_OCCUPIED.format(_LOCK_SECONDS))
         case errors.InsufficientPrivilege():
             return missing_privilege(reason_of(error), deployer)
         case errors.DependentObjectsStillExist():

@@ -93,7 +93,7 @@ def find_undeployable_revision(deployed: str | None) -> Finding | None:
     if not _is_newer(deployed):
         return find_other_revision(deployed)
     problem = f"スキーマ batch はより新しいコードが作った版 {deployed} で、このコードの版は {head_revision()} です。"
-    remedy = "upgrade、attach は新しいコードで実行してください。バッチの実行に upgrade が要るかどうかは check が示します。"
+    remedy = "upgrade、detach、attach は新しいコードで実行してください。バッチの実行に upgrade が要るかどうかは check が示します。"
     return error("other-revision", problem, remedy, "batch")
 
 

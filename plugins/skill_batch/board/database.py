@@ -32,7 +32,6 @@ _STATEMENT_MILLISECONDS = 5_000
 _IDLE_SECONDS = 60.0
 # The maximum time of a page's statements together, as a multiple of one statement's time (PostgreSQL 17 and later).
 _PAGE_FACTOR = 2
-_HAS_TRANSACTION_TIMEOUT = 17_00_00
 # The reason of an outage is cached this long.
 _DIAGNOSIS_SECONDS = 5.0
 CONNECT_SECONDS = 3
@@ -137,10 +136,11 @@ class BoardDatabase:
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
     connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(BOARD)))
-    limits = {"statement_timeout": f"{_STATEMENT_MILLISECONDS}ms"}
-    if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
-        limits["transaction_timeout"] = f"{_PAGE_FACTOR * _STATEMENT_MILLISECONDS}ms"
-    set_up_session(connection, **limits)
+    set_up_session(
+        connection,
+        statement_timeout=f"{_STATEMENT_MILLISECONDS}ms",
+        transaction_timeout=f"{_PAGE_FACTOR * _STATEMENT_MILLISECONDS}ms",
+    )
 
 
 def _refuse_other_schema(connection: psycopg.Connection[Any]) -> None:
@@ -194,7 +194,7 @@ def _explained(error: psycopg.Error) -> BoardUnavailableError:
             advice = (
                 f"ロール {BOARD} がありません。`python -m include.skillreport upgrade` を実行してください"
             )
-        case errors.QueryCanceled():
+        case errors.QueryCanceled() | errors.TransactionTimeout():
             advice = f"{_STATEMENT_MILLISECONDS // 1000} 秒以内に読めませんでした。データベースの負荷を確認してください"
         case errors.OperationalError() | errors.InterfaceError():
             advice = f"データベースに接続できません。サーバーと接続 '{CONNECTION}' を確認してください"

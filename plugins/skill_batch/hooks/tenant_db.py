@@ -38,11 +38,11 @@ _FAILOVER_SECONDS = 60
 
 
 class _BatchDbHook(PostgresHook):
-    """A PostgreSQL hook whose connections act as a batch role, in UTC, with a statement timeout.
+    """A PostgreSQL hook whose connections act as a batch role, in UTC, with limits of their own.
 
     The connection's login must be that role or a member of it. Connections are in autocommit mode; open transactions explicitly.
 
-    :param statement_timeout: a task passes its time limit, so that no statement outlives the task.
+    :param statement_timeout: a task passes its time limit, so that no statement and no idle transaction outlives the task. None: no limit.
     """
 
     role: ClassVar[str]
@@ -116,7 +116,12 @@ class _BatchDbHook(PostgresHook):
                 ) from None
             raise SchemaError(f"接続 '{conn_id}' の{self._refusal(error, login)}") from None
         limit = int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0
-        set_up_session(connection, statement_timeout=f"{limit}ms")
+        # No transaction_timeout: PostgreSQL ignores a statement's limit that is not shorter, and a lost session would be retried.
+        set_up_session(
+            connection,
+            statement_timeout=f"{limit}ms",
+            idle_in_transaction_session_timeout=f"{limit}ms",
+        )
         about, extra = self.connection, self.connection.extra_dejson
         keep_address(
             connection,

@@ -39,6 +39,20 @@ _CONNECT_SECONDS = 10
 _LEASE_SECONDS = 60
 # A waiting alert is retried after 1, 2, 4 ... minutes, later every hour, for three days.
 _KEPT_HOURS = 72
+# include's set_up_session, which a notifier cannot import. The session is idle while a message is sent.
+_SESSION: LiteralString = """
+SELECT set_config(name, value, false)
+FROM
+    (VALUES
+        ('datestyle', 'ISO'),
+        ('statement_timeout', '15s'),
+        ('lock_timeout', '0'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('transaction_timeout', '0')
+    ) AS setting (name, value)
+WHERE current_setting(name, true) IS NOT NULL
+"""
 # One call sends at most this many waiting alerts, so that a backlog does not delay a batch.
 _BACKLOG = 20
 
@@ -251,8 +265,7 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
                 },
             )
             database.execute("SET ROLE batch_platform")
-            database.execute("SET statement_timeout = '15s'")
-            database.execute("SET datestyle = 'ISO'")
+            database.execute(_SESSION)
         except (psycopg.Error, ExtraError) as error:
             log.error("The table of alerts cannot be reached: %s", shorten(str(error)))
             if database is not None:

@@ -30,6 +30,7 @@ from include.skillreport.core.execution.object_store import NoSpaceError, Object
 from tests.conftest import Database
 from tests.waiting import wait_until
 from tests.worlds.backups import BIN, programs
+from tests.worlds.session_limits import limit_sessions
 
 TABLES, TABLE_BYTES = 16, 400_000
 BOUND = 2 * TABLE_BYTES
@@ -295,11 +296,23 @@ def test_a_retry_deletes_only_the_leftovers_of_its_predecessor(
 def test_limits_for_the_applications_sessions_do_not_end_the_snapshot(
     wide: DatabaseServer, database: Database, tmp_path: Path
 ) -> None:
-    """The snapshot's session is idle while pg_dump works, and counts all rows in one statement."""
+    """The session of a dump is idle before and in its snapshot, and counts all rows in one statement."""
     with database.connect() as host:
-        for limit in ("idle_in_transaction_session_timeout", "statement_timeout"):
-            host.execute(f'ALTER DATABASE "{database.name}" SET {limit} = 50'.encode())
-    with wide.connect() as connection, exported_snapshot(connection):
+        limit_sessions(host)
+    with wide.connect() as connection:
         time.sleep(0.2)
-        connection.execute("SELECT pg_sleep(0.2)")
+        with exported_snapshot(connection):
+            time.sleep(0.2)
+            connection.execute("SELECT pg_sleep(0.2)")
     dump(wide, ObjectStore(tmp_path / "store"), tmp_path / "dump")
+
+
+def test_limits_for_the_applications_sessions_do_not_end_a_program(
+    wide: DatabaseServer, database: Database
+) -> None:
+    """A process of pg_restore is idle while the others work, and sets some limits only. psql has the same session."""
+    with database.connect() as host:
+        limits = limit_sessions(host)
+    asked = [f"--command=SHOW {limit}" for limit in limits]
+    answers = wide.programs.lines("psql", ["--no-psqlrc", "--tuples-only", "--no-align", *asked])
+    assert [answer for answer in answers if answer] == ["0"] * len(limits)

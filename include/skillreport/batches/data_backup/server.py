@@ -25,7 +25,13 @@ from include.skillreport.batches.data_backup.postgres_tools import (
     SchemaChangingError,
 )
 from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSize
-from include.skillreport.core.database import Statements, read_conninfo
+from include.skillreport.core.database import (
+    SESSION_LIMITS,
+    Statements,
+    read_conninfo,
+    session_of,
+    set_up_session,
+)
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, reason_of
 from include.skillreport.core.postgres_programs import find_programs
 from include.skillreport.schema.checks.findings import Finding, FindingSeverity
@@ -94,29 +100,31 @@ class DatabaseServer:
     def connect(self, database: str | None = None) -> psycopg.Connection:
         """Connect in autocommit mode, with a fixed output format of values.
 
-        Limits for the application's sessions do not apply, because a snapshot is idle while pg_dump works, and pg_dump ignores them, too.
+        No limit of the server applies, because a snapshot is idle while pg_dump works.
         :raises DatabaseUnavailableError: the server does not answer.
         """
         try:
             connection = psycopg.connect(
                 make_conninfo(**read_conninfo(self._dsn) | ({"dbname": database} if database else {})),
                 autocommit=True,
-                client_encoding="UTF8",
-                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off"
-                " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
             )
+            set_up_session(connection, extra_float_digits="1", row_security="off")
         except psycopg.OperationalError as error:
             raise _unavailable(error) from None
         _SQL.execute(connection, "speak_english")
         return connection
 
     @cached_property
-    def _tools(self) -> PostgresTools:
+    def programs(self) -> PostgresTools:
         """The programs that fit the server. :raises UnsuitableProgramsError: they are not installed."""
         with self.connect() as connection:
             may_choose = _SQL.execute(connection, "speak_english").rowcount > 0
-        options = "-c lc_messages=C" if may_choose else ""
-        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version), options)
+            # The programs themselves remove some limits only, and no idle_session_timeout.
+            options = [f"-c {limit}=0" for limit in SESSION_LIMITS if limit in session_of(connection)]
+        if may_choose:
+            options.append("-c lc_messages=C")
+        programs = find_programs(self._bin_dir, self.major_version)
+        return PostgresTools(self._dsn, programs, " ".join(options))
 
     @cached_property
     def major_version(self) -> int:
@@ -185,7 +193,7 @@ class DatabaseServer:
             # All versions know this name of the option.
             options.append("--no-blobs")
         try:
-            with closing(self._tools.lines("pg_dump", options)) as lines:
+            with closing(self.programs.lines("pg_dump", options)) as lines:
                 for line in lines:
                     finished = _FINISHED.match(line) if line else None
                     yield folder / f"{finished[1]}.dat" if finished else None
@@ -242,7 +250,7 @@ class DatabaseServer:
         :raises BackupError: the database exists, or a tool fails; then there is no database.
         """
         options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
-        self._tools.run("pg_dump", [*options, f"--file={folder}"])
+        self.programs.run("pg_dump", [*options, f"--file={folder}"])
         left_out = (
             set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
         )
@@ -274,7 +282,7 @@ class DatabaseServer:
 
     def _listing(self, folder: Path, option: str) -> str:
         try:
-            return self._tools.listing("pg_restore", ["--list", option, str(folder)])
+            return self.programs.listing("pg_restore", ["--list", option, str(folder)])
         except BackupError as error:
             if _NEWER_FORMAT not in str(error):
                 raise
@@ -307,7 +315,7 @@ class DatabaseServer:
             listed.write_text("".join(f"{entry};\n" for entry in entries), encoding="ascii")
             options.append(f"--use-list={listed}")
         try:
-            self._tools.run("pg_restore", [*options, str(folder)], database)
+            self.programs.run("pg_restore", [*options, str(folder)], database)
         except BackupError as error:
             source = _SOURCE.search(self._listing(folder, "--section=data"))
             if source and int(source[1]) > self.major_version:

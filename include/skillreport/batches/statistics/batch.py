@@ -38,12 +38,15 @@ class StatisticsBatch(StagingBatch):
 
     staging_table = "statistics_signal"
 
+    def await_others(self, work: Work) -> None:
+        """Wait for the hourly batch, which starts at the same time and counts the day's last hour."""
+        await_day(work.connection, utc_bounds(work.run.business_date))
+
     def prepare(self, work: Work) -> None:
         """Read every host table once and write one ``batch.statistics_signal`` row per tenant, with small groups merged or omitted.
 
         BATCH-018-01's statement counts users, logins and API calls, so that both batches have equal figures.
         """
-        await_day(work.connection, utc_bounds(work.run.business_date))
         collect_signals(work.connection, work.run, work.tenant_ids)
         bounds = utc_bounds(work.run.business_date)
         _SQL.execute(

@@ -247,6 +247,9 @@ class Batch:
         """
         return {}
 
+    def await_others(self, work: Work) -> None:
+        """Wait for other runs whose rows ``prepare`` reads, as ``batch_platform`` outside of a transaction."""
+
     def prepare(self, work: Work) -> None:
         """Read the host's large tables once for these tenants, into staging rows in schema ``batch``, as ``batch_platform``."""
 

@@ -82,7 +82,10 @@ def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
         with work.connection.transaction(), scans_counted(work.connection, work.run):
             batch.prepare(replace(work, tenant_ids=tenant_ids))
 
-    return isolate(batch.unprepared(work), prepare_some).errors
+    unprepared = batch.unprepared(work)
+    if unprepared:
+        batch.await_others(work)
+    return isolate(unprepared, prepare_some).errors
 
 
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:

@@ -103,6 +103,7 @@ REMARKS: Mapping[str, str] = {
     "pg-dump-missing": "このマシンに pg_dump がない（BATCH-001 は始まらない）",
     "pg-dump-old": "このマシンの pg_dump が、サーバーより古い（BATCH-001 は始まらない）",
     "pg-dump-version": "このマシンに、サーバーに合う版の pg_dump がない（BATCH-001 は始まらない）",
+    "session-limit": "ログインかデータベースに、接続の制限時間がある（バッチには効かない）",
     "pooler-port": "デプロイの接続のポートが、接続プーラーによく使われるもの",
     "no-second-person": "入力した人以外の承認が不要な設定になっている",
     "service-unnamed": "設定にサービスの名前がなく、メールに署名が付かない",

@@ -25,13 +25,20 @@ from include.skillreport.schema.checks.indexes import find_lost_indexes, find_mi
 from include.skillreport.schema.checks.people import find_people_problems
 from include.skillreport.schema.checks.privileges import (
     BOARD,
+    CLEANUP,
+    ROLES,
     find_backup_problems,
     find_login_problems,
     find_missing_deployer_privileges,
     find_missing_owner_privileges,
 )
 from include.skillreport.schema.checks.server import find_dump_problems, find_server_problems
-from include.skillreport.schema.checks.sessions import connect, find_lost_sessions, find_read_only_login
+from include.skillreport.schema.checks.sessions import (
+    connect,
+    find_lost_sessions,
+    find_read_only_login,
+    find_session_limits,
+)
 from include.skillreport.schema.checks.superuser_objects import find_left_out
 from include.skillreport.schema.deletion import is_with_deletion, tables_to_delete_from
 from include.skillreport.schema.deployment_check import find_other_deployment, missing_part
@@ -118,6 +125,7 @@ def check_database(
         findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
+        findings += find_session_limits(connection, ["", connection.info.user, *ROLES, CLEANUP])
         findings += _find_settings_warnings()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
@@ -210,7 +218,8 @@ def _check_backup_login(dsn: str) -> list[Finding]:
     try:
         read_conninfo(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
-            return find_backup_problems(connection) + find_left_out(connection)
+            limits = find_session_limits(connection, [connection.info.user])
+            return find_backup_problems(connection) + find_left_out(connection) + limits
     except psycopg.Error as refusal:
         return [_no_connection("バックアップ用", refusal)]
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from include.skillreport.core.database import read_conninfo, set_up_session
+from include.skillreport.core.database import SESSION_LIMITS, Statements, read_conninfo, set_up_session
 from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, refuse, remark
 from include.skillreport.schema.checks.server import find_server_problems
+
+_SQL = Statements(Path(__file__).parent)
 
 # The port of such a pooler at several providers (Supabase).
 _POOLER_PORT = "6543"
@@ -28,6 +31,15 @@ _FULL_POOL = "query_wait_timeout"
 _ROUNDS = 3
 
 _DIRECT_HOST = "プーラーを通さない直接のホスト（Neon ではホスト名から -pooler を除いたもの、ポート 5432）"
+# What a limit does to a session.
+_LIMITED = {
+    "statement_timeout": "これより長い文が止まります（SQLSTATE 57014）",
+    "lock_timeout": "これより長くロックを待つ文が止まります（SQLSTATE 55P03）",
+    "idle_in_transaction_session_timeout": "トランザクションの中でこれより長く文を待つ接続が切れます（SQLSTATE 25P03）",
+    "idle_session_timeout": "トランザクションの外でこれより長く文を待つ接続が切れます（SQLSTATE 57P05）",
+    "transaction_timeout": "これより長いトランザクションの接続が切れます（SQLSTATE 25P04）",
+}
+
 _NEEDS_DIRECT_HOST = f"DDL、pg_dump、スナップショットのために、{_DIRECT_HOST}を指定してください。"
 _NEEDS_SESSION = (
     "ロールと設定がほかの接続のものと入れ替わるため、プーラーをセッションモードにするか、"
@@ -36,17 +48,27 @@ _NEEDS_SESSION = (
 
 
 @contextmanager
-def direct_connection(dsn: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
-    """A connection for DDL. :raises SchemaError: a pooler answers, or the server is not suitable."""
+def direct_connection(
+    dsn: str, *, lock_timeout: str, autocommit: bool = False
+) -> Iterator[psycopg.Connection]:
+    """A connection for DDL, whose statements wait ``lock_timeout`` for a lock and have no other limit.
+
+    :raises SchemaError: a pooler answers, or the server is not suitable.
+    """
     refuse(find_pooler_name(dsn))
-    connection, findings = connect(dsn, autocommit=autocommit)
+    connection, findings = connect(dsn, autocommit=autocommit, lock_timeout=lock_timeout)
     with connection:
         refuse([*findings, *find_server_problems(connection)])
         yield connection
 
 
-def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, list[Finding]]:
-    """A connection, and a finding if a pooler answers. :raises psycopg.Error: there is no connection."""
+def connect(
+    dsn: str, *, autocommit: bool = False, lock_timeout: str = "0"
+) -> tuple[psycopg.Connection, list[Finding]]:
+    """A connection with ``lock_timeout`` and no other limit, and a finding if a pooler answers.
+
+    :raises psycopg.Error: there is no connection.
+    """
     findings = find_pooler_name(dsn)
     probing = f"{read_conninfo(dsn).get('options') or ''} -c {_PROBE}=on".strip()
     try:
@@ -57,8 +79,8 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
             raise
         is_direct = False
     connection = psycopg.connect(dsn, autocommit=True)
-    # The application's statement timeout would stop the check of a large table, and the entire report.
-    set_up_session(connection, statement_timeout="0")
+    # The application's limits would stop the check of a large table, a long migration and the creation of an index.
+    set_up_session(connection, lock_timeout=lock_timeout)
     connection.autocommit = autocommit
     if not is_direct and all(finding.severity is not FindingSeverity.ERROR for finding in findings):
         host = connection.info.host
@@ -117,6 +139,24 @@ def find_read_only_login(connection: psycopg.Connection) -> list[Finding]:
             f'ログイン "{login}" のトランザクションは読み取り専用です（default_transaction_read_only が on）。',
             f'管理者が `ALTER ROLE "{login}" IN DATABASE "{database}" SET default_transaction_read_only = off` を実行してください。',
             login,
+        )
+    ]
+
+
+def find_session_limits(connection: psycopg.Connection, logins: Sequence[str]) -> list[Finding]:
+    """A remark for each limit of these logins and of their members. The empty login stands for the whole database.
+
+    The batches' sessions do not have these limits (``set_up_session``).
+    """
+    return [
+        remark(
+            "session-limit",
+            f"{'ロール' if is_of_role else 'データベース'} {subject} に {limit} = {value} があります。バッチの接続には効きません。",
+            f"手で実行する pg_dump や SQL では、{_LIMITED[limit]}。不要なら、`ALTER {altered} RESET {limit}` で外せます。",
+            subject,
+        )
+        for is_of_role, subject, altered, limit, value in _SQL.execute(
+            connection, "session_limits", logins=list(logins), limits=list(SESSION_LIMITS)
         )
     ]
 

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SchemaError, reason_of
+from include.skillreport.schema.checks.lock_waits import lock_waits_named
 from include.skillreport.schema.checks.privileges import OWNER, may_act_as
 from include.skillreport.schema.checks.sessions import direct_connection
 from include.skillreport.schema.host_indexes.listing import (
@@ -28,7 +29,7 @@ _SQL = Statements(Path(__file__).parent)
 
 # An arbitrary number.
 _CREATION_LOCK = 7_018_020
-LOCK_TIMEOUT = "60s"
+LOCK_SECONDS = 60.0
 
 
 def missing_host_indexes(dsn: str) -> list[IndexState]:
@@ -86,12 +87,10 @@ def create_indexes(dsn: str, names: Sequence[str] = ()) -> Iterator[str]:
         leftovers = [state.index.removal for state in states if state.is_leftover]
         if leftovers:
             raise SchemaError("".join([*leftovers, "そのあとで、もう一度実行してください。"]))
-        # A large table takes longer than the application's statement timeout.
-        connection.execute("SET statement_timeout = 0")
         _record(connection)
         for state in states:
             if not state.present:
-                _create(connection, state.index)
+                _create(connection, dsn, state.index)
                 # Record it now, because the next index may fail.
                 _record(connection)
                 yield f"{state.index.name} を作成しました。model に {state.index.prisma_line} を加えてください。"
@@ -118,8 +117,7 @@ def _states(connection: psycopg.Connection, indexes: Sequence[HostIndex] = HOST_
 
 @contextmanager
 def _session(dsn: str) -> Iterator[psycopg.Connection]:
-    with direct_connection(dsn, autocommit=True) as connection:
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
+    with direct_connection(dsn, lock_timeout=f"{1000 * LOCK_SECONDS:.0f}ms", autocommit=True) as connection:
         try:
             yield connection
         except errors.InsufficientPrivilege as error:
@@ -129,22 +127,21 @@ def _session(dsn: str) -> Iterator[psycopg.Connection]:
             ) from None
 
 
-def _create(connection: psycopg.Connection, index: HostIndex) -> None:
+def _create(connection: psycopg.Connection, dsn: str, index: HostIndex) -> None:
+    phase = f'表 "{index.table}" の索引 {index.name} の作成'
     try:
-        connection.execute(index.statement)
+        with lock_waits_named(connection, dsn, phase, LOCK_SECONDS):
+            connection.execute(index.statement)
     except errors.InsufficientPrivilege:
         raise
+    except SchemaError as waited:
+        raise SchemaError(f"{waited}{_remains(connection, index)}") from None
     except errors.Error as error:
         raise SchemaError(_explained(error, index) + _remains(connection, index)) from None
 
 
 def _explained(error: errors.Error, index: HostIndex) -> str:
     match error:
-        case errors.LockNotAvailable():
-            return (
-                f'表 "{index.table}" を使う長いトランザクションが {LOCK_TIMEOUT} 以内に終わらないため、{index.name} を'
-                "作成できませんでした。終わってからやり直してください。"
-            )
         case errors.DuplicateTable():
             return (
                 f"{index.name} という名前の索引か表がもうあります。別のセッションが作成中なら、終わるまで待ってください。"
