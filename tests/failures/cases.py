@@ -194,8 +194,17 @@ def unplaced(scene: Scene) -> Failure:
 
 def no_space(scene: Scene) -> Failure:
     """The store is full."""
+    return _unusable(scene, FullStore())
+
+
+def storage(scene: Scene) -> Failure:
+    """Nobody may write into the store."""
+    return _unusable(scene, ObjectStore(Path("/sys/store")))
+
+
+def _unusable(scene: Scene, store: ObjectStore) -> Failure:
     billing_rows.customer(scene.host, "A")
-    run = _run(scene, TENANT_BILLING, MONTH, installation=LocalInstallation(object_store=FullStore()))
+    run = _run(scene, TENANT_BILLING, MONTH, installation=LocalInstallation(object_store=store))
 
     def mend() -> None:
         run.installation = LocalInstallation(object_store=ObjectStore(scene.folder))
@@ -600,6 +609,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         unplaced,
         installation,
         unreachable,
+        storage,
         no_space,
         killed,
         refused,

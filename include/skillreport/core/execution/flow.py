@@ -52,6 +52,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings, Ident
 from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
 from include.skillreport.core.execution.shown import options_with_shown
+from include.skillreport.core.execution.temporary_files import delete_left_folders
 from include.skillreport.core.execution.tenant_selection import (
     TenantSelection,
     select_found_tenants,
@@ -207,6 +208,7 @@ def process_shard(
 ) -> ShardReport:
     """Process one shard's tenants, and record their outcomes."""
     usage = ResourceUsage()
+    delete_left_folders()  # on this worker, which may run no other task that would
     run = replace(_run_today(run, installation), part=shard.part)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
     if store is None and batch.reads_files(run):
