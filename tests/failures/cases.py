@@ -37,12 +37,14 @@ from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     IMPORT_PAYMENTS,
     OPERATE_INVOICES,
+    RESTORE_BACKUP,
 )
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
+from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -521,6 +523,25 @@ def dump_smaller(scene: Scene) -> Failure:
     return Failure(run, lambda: run.again(accept_smaller=True))
 
 
+def no_backup(scene: Scene) -> Failure:
+    """Somebody restores before BATCH-001 has finished a backup."""
+    backups, first = _backups(scene, before={"check": kill})
+    access = BackupAccess(backups.settings, backups.installation)
+    form = {"operation": "compare", "tenants": ["A"]}
+    run = FlowRun(
+        *(scene.database, RESTORE_BACKUP, TODAY, backups.installation),
+        parameters=form,
+        create_batch=lambda: BackupRestore(access),
+    )
+
+    def finish_and_run() -> FlowRun:
+        first.clear()
+        assert not first.has_failed
+        return run.again()
+
+    return Failure(run, finish_and_run)
+
+
 def backup_closed(scene: Scene) -> Failure:
     """The dump of a finished backup is cleared."""
     _, run = _backups(scene)
@@ -597,6 +618,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         dump_smaller,
         tables_unverified,
         entry_unproved,
+        no_backup,
         backup_closed,
         dump_damaged,
         bank_file,

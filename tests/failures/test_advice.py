@@ -30,11 +30,18 @@ from tests.conftest import Database
 from tests.failures.cases import CASES, IN_AIRFLOW, Scene
 
 # These take seconds each: pg_dump and pg_restore.
-BACKUPS = {"dump_smaller", "tables_unverified", "entry_unproved", "backup_closed", "dump_damaged"}
+BACKUPS = {
+    "no_backup",
+    "dump_smaller",
+    "tables_unverified",
+    "entry_unproved",
+    "backup_closed",
+    "dump_damaged",
+}
 # BATCH-018-03 alerts about them, and the board has no row of a run that was not opened.
 WITHOUT_ALERT, NOT_ON_THE_BOARD = (
     {"lost", "operation_gone", "unclosed"},
-    {"parameters", "installation", "unclosed", "rows_gone", "operation_cleared"},
+    {"parameters", "installation", "unclosed", "rows_gone", "operation_cleared", "no_backup"},
 )
 
 # The packages of billing and of all operations, and how their sources write the code of an error or of a failure: as a text in capitals.

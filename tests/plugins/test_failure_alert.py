@@ -201,6 +201,18 @@ def test_an_instance_that_failed_after_its_work_is_named_with_its_log(slack: Sta
     ) in lines
 
 
+def test_the_log_of_a_lost_first_step_is_that_of_the_step(slack: StandIns) -> None:
+    """``close_run`` sends the alert, but its log says nothing about the step."""
+    alert()(context(EarlierStepFailedError("family.open_run", None)))
+    alert()(context(SettingsError("x"), task_id="open_run"))
+
+    of_close, of_step = (message.text.splitlines() for message in slack.messages)
+    assert (
+        "ログを開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/family.open_run"
+    ) in of_close
+    assert "ログを開く: " + LOG_URL in of_step
+
+
 def test_ten_tenants_are_listed_and_the_rest_counted(slack: StandIns) -> None:
     failed = [FailedTenant(f"T{number:03}", "name", "reason") for number in range(250)]
     alert()(context(failed_run(failed, 10_000)))

@@ -15,6 +15,7 @@ import pytest
 
 from include.skillreport.batches.monthly_report import batch as monthly_report
 from include.skillreport.batches.monthly_report import create_batch
+from include.skillreport.batches.monthly_report.workbook import write_workbook
 from include.skillreport.core.catalog import MONTHLY_REPORT
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -55,14 +56,17 @@ def work_on(database: Database, a_run: Run, store: Path) -> ShardReport:
 
 def _killed_after_a_person(database: Database, a_run: Run, store: Path) -> None:
     """In a process of its own: it dies when the first sheets are on the disk."""
-    write = monthly_report.write_workbook
 
     def dying(people: Iterable[Any]) -> Iterator[Any]:
         yield next(iter(people))
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monthly_report.write_workbook = lambda report, people, *others: write(report, dying(people), *others)
-    work_on(database, a_run, store)
+    def killed(report: Any, people: Iterable[Any], *others: Any) -> None:
+        write_workbook(report, dying(people), *others)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(monthly_report, "write_workbook", killed)
+        work_on(database, a_run, store)
 
 
 def test_the_retry_deletes_the_rows_that_a_killed_workbook_has_left(
