@@ -127,6 +127,23 @@ def unreachable(scene: Scene) -> Failure:
     return Failure(_run(scene, TENANT_USAGE), locks.close)
 
 
+def disk_full(scene: Scene) -> Failure:
+    """The server cannot extend a table."""
+    host_rows.tenant(scene.host, "A")
+    scene.host.execute(
+        """
+        CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON "SYS_TenantUsage" EXECUTE FUNCTION no_room()
+        """
+    )
+
+    def mend() -> None:
+        scene.host.execute("DROP FUNCTION no_room CASCADE")
+
+    return Failure(_run(scene, TENANT_USAGE), mend)
+
+
 def killed(scene: Scene) -> Failure:
     """The process of a mapped instance is killed."""
     for tenant_id in ("A", "B"):
@@ -630,6 +647,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         unclosed,
         unplaced,
         installation,
+        disk_full,
         unreachable,
         storage,
         no_space,

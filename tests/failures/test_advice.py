@@ -132,10 +132,17 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         # A standby before its promotion
         (TENANT_USAGE, "25006", "unreachable"),
         (TENANT_USAGE, "StandbyError", "unreachable"),
+        (TENANT_USAGE, "53100", "disk_full"),
+        (TENANT_USAGE, "53300", "unreachable"),
     ],
 )
 def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:
     assert kind_of(spec, code).name == name
+
+
+def test_a_full_disk_of_the_server_cannot_wait_in_any_batch() -> None:
+    """The words of BATCH-018-01 are that a failure can usually wait."""
+    assert {kind_of(spec, "53100").urgency for spec in BATCHES} == {"now"}
 
 
 @pytest.mark.parametrize(

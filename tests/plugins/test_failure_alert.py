@@ -257,6 +257,11 @@ def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
 
     (message,) = slack.messages
     assert "エラー: タスクのプロセスが応答しなくなりました" in message.text
+    assert "メモリ不足、または Airflow の API サーバーの停止" in message.text
+    assert (
+        "対処: Airflow の API サーバーが動いているかと、ワーカーとタスクのログを確認してから、"
+        in message.text
+    )
     # The DAG processor, which calls back for it, does not answer a push.
     assert MARKS == []
 
@@ -291,7 +296,7 @@ def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> Non
 
     (message,) = slack.messages
     assert (
-        "エラー: 前段の read_logs が、理由を通知せずに終わりました（強制終了、メモリ不足など）"
+        "エラー: 前段の read_logs が、理由を通知せずに終わりました（強制終了、メモリ不足、Airflow の API サーバーの停止など）"
         in message.text
     )
     assert "read_logs を下流ごと消去（Clear）" in message.text

@@ -60,11 +60,12 @@ _LAST_TASK = "close_run"
 ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
-_KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
+_KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、メモリ不足、または Airflow の API サーバーの停止）。"
 
 # Airflow also calls the DAG's callback after a user marks a task as failed in the UI.
 _KILLED_OR_MARKED = (
-    "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
+    "タスクのプロセスが停止した（強制終了、メモリ不足、Airflow の API サーバーの停止など）か、"
+    "または画面で失敗にされたと考えられます。"
 )
 
 
