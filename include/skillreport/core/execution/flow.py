@@ -261,6 +261,9 @@ def close_run(
     run = _run_today(run, installation)
     with installation.platform(spec.time_limit) as platform:
         run_log.mark_reopened(platform, run)
+        for instance in failed_instances:
+            if instance.error:  # the database may have been away when it failed
+                run_log.fail_shard(platform, run, instance.shard, instance.error)
         work = Work(run, platform)
         error = error or _finish(spec, batch, work, installation, attempt)
         if not run.dry_run:

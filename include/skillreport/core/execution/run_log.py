@@ -141,11 +141,16 @@ class EarlierStepFailedError(BatchError):
 
 @dataclass(frozen=True)
 class MappedInstance:
-    """An instance of the mapped task: the task id with its group, and the instance's index and label in Airflow's UI."""
+    """An instance of the mapped task: the task id with its group, and the instance's index and label in Airflow's UI.
+
+    ``error`` is the last error of an instance that may have been unable to record it, for its ``shard``. None: the process was killed.
+    """
 
     task_id: str
     map_index: int
     label: str
+    shard: int = -1
+    error: BatchError | None = None
 
     def __str__(self) -> str:
         return f"{self.task_id} [{self.label or self.map_index}]"
@@ -163,9 +168,11 @@ class InstancesFailedError(BatchError):
         more = len(self.instances) - _LISTED
         # The text names the instances to clear.
         self.step = f"{listed} ほか {more} 件" if more > 0 else listed
+        last = next((each.error for each in self.instances if each.error), None)
+        self.code = last.code if last else ""
         super().__init__(
-            f"{self.step} が失敗しました。テナントの結果は成功です"
-            "（記録した後に失敗したか、前の試行の結果です）。理由はこのインスタンスのログにあります"
+            f"{self.step} が失敗しました。テナントの結果は成功です（記録した後に失敗したか、前の試行の結果です）。"
+            + (f"理由: {last}" if last else "理由はこのインスタンスのログにあります")
         )
 
 
