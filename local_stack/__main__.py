@@ -26,7 +26,8 @@ from local_stack.ports import require_free, require_openable
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.stack import DEMO_SETTINGS, SAMPLE_USERS, LocalStack
 
-_UI_START_SECONDS = 120
+# A busy machine may need minutes for the start of Airflow. A message appears each time after so many seconds.
+_MESSAGE_SECONDS = 30
 
 
 def env(stack: LocalStack) -> int:
@@ -140,14 +141,21 @@ def _prepared(stack: LocalStack) -> Iterator[None]:
 
 
 def _wait_for_ui(airflow: SupervisedAirflow, port: int) -> None:
-    for _ in range(_UI_START_SECONDS):
+    """Wait while the processes live, however busy the machine is. :raises AirflowEndedError: one of them ends repeatedly."""
+    seconds = 0
+    while True:
         airflow.watch()
         try:
             with urllib.request.urlopen(f"http://localhost:{port}/api/v2/monitor/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(1)
-    raise SystemExit(f"Airflow did not answer on port {port} within {_UI_START_SECONDS} s; its logs say why.")
+        seconds += 1
+        if seconds % _MESSAGE_SECONDS == 0:
+            _say(
+                f"Airflow's API server is alive and does not answer on port {port} yet; waiting. "
+                f"Load of the machine: {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors. Ctrl-C ends it"
+            )
 
 
 def _interrupt(*_: object) -> None:

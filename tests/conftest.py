@@ -33,6 +33,7 @@ from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 from tests.api_app import api_app, loop
+from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
 
 if TYPE_CHECKING:
@@ -360,7 +361,7 @@ def unused_port() -> int:
 
 def wait_for_blocked_statement(database: Database, count: int = 1) -> None:
     """Wait until this many backends of this database wait for a lock."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_SECONDS
     with database.connect() as connection:
         while time.monotonic() < deadline:
             row = connection.execute(
@@ -369,7 +370,7 @@ def wait_for_blocked_statement(database: Database, count: int = 1) -> None:
             if row and row[0] >= count:
                 return
             time.sleep(0.1)
-    raise AssertionError("no statement came to wait for the lock within 60 s")
+    raise AssertionError(f"no statement came to wait for the lock within {LIMIT_SECONDS} s")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ driver and no batch.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from functools import partial
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from skill_batch.installation import AirflowInstallation
+    from include.skillreport.core.errors import BatchError
     from include.skillreport.core.execution.batch import Batch, Run
     from include.skillreport.core.execution.flow import RunRequest
     from include.skillreport.core.execution.openings import TaskKey
@@ -52,9 +54,15 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.sharding import Shard
     from include.skillreport.core.run_spec import RunSpec
 
+log = logging.getLogger(__name__)
+
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
+
+# The XCom of a failed instance: its shard, and the code and the reason of its error.
+_ERROR_KEY = "error"
+
 # Run types of the scheduler; all others are manual.
 _SCHEDULED, _BACKFILL = "scheduled", "backfill"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
@@ -203,6 +211,7 @@ class BatchFlow:
             report = process_shard(self.spec, batch, run, shard, installation, task_key(context))
         except (Exception, AirflowTaskTimeout) as error:
             if not is_outage(error):  # In an outage, Airflow does not return the database connection either.
+                _keep_error(context, shard, error)
                 fail_shard(self.spec, run, shard, error, installation)
             raise
         if report.failures:
@@ -305,10 +314,15 @@ class BatchFlow:
         if not found:
             return []
         shards = self._pull(context) or []
-        return [
-            MappedInstance(task_id, index, shards[index].get("label", "") if index < len(shards) else "")
-            for task_id, index in found
-        ]
+        errors = _kept_errors(context, found[0][0])
+        instances = []
+        for task_id, index in found:
+            shard = shards[index] if index < len(shards) else {}
+            number = shard.get("number", -1)
+            instances.append(
+                MappedInstance(task_id, index, shard.get("label", ""), number, errors.get(number))
+            )
+        return instances
 
     def run_request(self, context: Context) -> RunRequest:
         """The run as the scheduler or a user requested it."""
@@ -395,6 +409,29 @@ def _earlier_step_failed(context: Context, step: str) -> Exception:
     from include.skillreport.core.execution.run_log import EarlierStepFailedError
 
     return EarlierStepFailedError(step, reported_kind(context["ti"], step, attempt_of(context)))
+
+
+def _keep_error(context: Context, shard: Shard, error: BaseException) -> None:
+    """Push the error for ``close_run``: without a database, the instance cannot record it."""
+    from include.skillreport.core.errors import code_of, reason_of
+
+    kept = {"shard": shard.number, "code": code_of(error), "reason": reason_of(error)}
+    try:
+        context["ti"].xcom_push(_ERROR_KEY, kept)
+    except Exception as another:
+        log.warning("The error could not be kept for close_run: %s", another)
+
+
+def _kept_errors(context: Context, task_id: str) -> dict[int, BatchError]:
+    """The last error of each instance of the mapped task, by the number of its shard. Airflow deletes it when the next attempt starts."""
+    from include.skillreport.core.errors import BatchError
+
+    pulled = context["ti"].xcom_pull(task_ids=task_id, key=_ERROR_KEY)
+    errors = {}
+    for kept in filter(None, pulled if isinstance(pulled, list) else [pulled]):
+        errors[kept["shard"]] = error = BatchError(kept["reason"])
+        error.code = kept["code"]
+    return errors
 
 
 def task_key(context: Context) -> TaskKey:

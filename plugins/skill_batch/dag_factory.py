@@ -17,7 +17,7 @@ from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.forms import field_param, request_param, tenants_param
 from skill_batch.notifiers.run_links import NIGHT, SITE_VARIABLE, help_url, own_site
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
-from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
+from skill_batch.retry_policy import OUTAGE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
 from include.skillreport.core.docstrings import docstring_of
@@ -235,7 +235,7 @@ def _default_args(spec: RunSpec) -> dict[str, Any]:
     return {
         "owner": OWNER,
         "retries": spec.retries,
-        "retry_delay": BASE_DELAY,
+        "retry_delay": OUTAGE_DELAY,
         "retry_policy": RecoverableErrorsOnly(spec.retries),
         "execution_timeout": spec.time_limit,
         "priority_weight": spec.priority_weight,

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from skill_batch.airflow_private.listeners import hookimpl, is_set_by_user
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     import psycopg
 
     from skill_batch.airflow_private.metadata_database import DagRun
     from skill_batch.notifiers.channels import Channels
+    from skill_batch.notifiers.recorded_result import RecordedRow
     from skill_batch.notifiers.triggering_user import TriggeringUser
     from include.skillreport.core.run_spec import RunSpec
 
@@ -63,6 +66,7 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
 def _report(run: MarkedRun, specs: tuple[RunSpec, ...]) -> None:
     from skill_batch.notifiers.alert_outbox import is_attempt_reported, open_database
     from skill_batch.notifiers.channels import load_channels
+    from skill_batch.notifiers.recorded_result import rows_of_run
 
     try:
         channels = load_channels()
@@ -70,48 +74,40 @@ def _report(run: MarkedRun, specs: tuple[RunSpec, ...]) -> None:
             if database is None:
                 # BATCH-018-03 finds the run within the hour.
                 return
-            reported = _close_rows(database, run, specs)
-            if not reported and not is_attempt_reported(database, run.dag_id, run.run_id, run.attempt):
-                reported = _ended_rows(database, run, specs)
-        for spec, execution_id, is_done in reported:
-            _send(run, spec, execution_id, channels, is_done=is_done)
+            closed = _close_rows(database, run, specs)
+            if not closed and is_attempt_reported(database, run.dag_id, run.run_id, run.attempt):
+                return
+            rows = rows_of_run(database, run.dag_id, run.run_id)
+        # A run of one batch may have no rows. For a family's run, only the rows show which batches began.
+        if not rows and len(specs) == 1:
+            _send(run, specs[0], None, channels)
+        for row in _to_report(rows, closed):
+            _send(run, next(spec for spec in specs if spec.id == row.batch_id), row, channels)
     except Exception:
         log.exception("The run %s of %s could not be reported as marked as failed", run.run_id, run.dag_id)
 
 
-def _close_rows(
-    database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
-) -> list[tuple[RunSpec, str, bool]]:
+def _close_rows(database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]) -> set[str]:
+    """Close the run's running rows. Returns the ids of their batches."""
     from include.skillreport.core.execution.run_log import close_orphan, running_executions
 
-    return [
-        (spec, execution.execution_id, False)
+    return {
+        spec.id
         for spec in specs
         for execution in running_executions(database, spec.id)
         if (execution.dag_id, execution.run_id) == (run.dag_id, run.run_id)
         and close_orphan(database, execution.execution_id, _REASON)
-    ]
+    }
 
 
-def _ended_rows(
-    database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
-) -> list[tuple[RunSpec, str, bool]]:
-    """The batches to report of a run without running rows: spec, execution id, and True if the work is done.
-
-    If some batches are unfinished, returns only these. A run of one batch may have no rows. For a family's run, only the rows show
-    which batches began.
-    """
-    from skill_batch.notifiers.recorded_result import rows_of_run
-
-    rows = rows_of_run(database, run.dag_id, run.run_id)
-    if not rows and len(specs) == 1:
-        return [(specs[0], run.run_id, False)]
-    spec_of = {spec.id: spec for spec in specs}
-    ended = [(spec_of[batch_id], execution_id, is_done) for batch_id, execution_id, is_done in rows]
-    return [each for each in ended if not each[2]] or ended
+def _to_report(rows: Sequence[RecordedRow], closed: Collection[str]) -> Sequence[RecordedRow]:
+    """The rows of the batches ``closed`` here, or else of the unfinished ones, or else all."""
+    of_closed = [row for row in rows if row.batch_id in closed]
+    return of_closed or [row for row in rows if not row.is_done] or rows
 
 
-def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels, *, is_done: bool) -> None:
+def _send(run: MarkedRun, spec: RunSpec, row: RecordedRow | None, channels: Channels) -> None:
+    """Send the alert about a batch of the run. ``row`` is None if it has not begun."""
     from skill_batch.batch_flow import failure_alert
     from skill_batch.notifiers.alert_outbox import send_alert
     from skill_batch.notifiers.failure_alert import failure_key
@@ -119,12 +115,19 @@ def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels, 
     from include.skillreport.core.failure_kinds import RUN_LOST
     from include.skillreport.core.run_spec import Severity
 
+    is_done = row is not None and row.is_done
+    lines = (
+        f"エラー: {_REASON}",
+        *([_DONE] if is_done else []),
+        _WHO,
+        *([f"業務日: {row.business_date}"] if row else []),
+    )
     alert = failure_alert(spec, severity=Severity.MEDIUM).of_failures(
         _team(run, spec),
-        (f"エラー: {_REASON}", *([_DONE] if is_done else []), _WHO),
+        lines,
         [] if is_done else [(RUN_LOST, "")],
         run_links(run.dag_id, run.run_id),
-        execution_id,
+        row.execution_id if row else run.run_id,
     )
     log.warning("%s", alert.as_text())
     send_alert(alert, failure_key(run.dag_id, run.run_id, spec.id, run.attempt), channels)

@@ -12,7 +12,8 @@ import pytest
 
 from include.skillreport.billing.bank_inbox import INCOMING, Incoming, incoming, keep, read, uploaded_name
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoSpaceError
 from tests.s3_server import BUCKET, S3Server
 
 DAY = date(2026, 11, 28)

@@ -49,7 +49,9 @@ def mark(board: Board, dag_id: str, run_id: str) -> None:
 def test_a_marked_run_is_closed_and_reported_once_with_a_low_severity(
     board: Board, host: psycopg.Connection, services: StandIns, spec: RunSpec, dag_id: str, receiver: str
 ) -> None:
-    execution = run(host, spec, minutes=None, status="running", run_id="marked", dag_id=dag_id)
+    execution = run(
+        host, spec, minutes=None, status="running", run_id="marked", dag_id=dag_id, business_date="2026-10-31"
+    )
     with board.living_run(dag_id, "marked"):
         mark(board, dag_id, "marked")
         wait_until(lambda: bool(services.messages), "the alert arrives")
@@ -63,7 +65,7 @@ def test_a_marked_run_is_closed_and_reported_once_with_a_low_severity(
     assert message.destination == receiver
     user = "実行した人: admin（操作）\n" if person else ""
     assert message.text.startswith(f"バッチ実行失敗: {spec.id} {spec.name}\nエラー: {MARKED}\n")
-    assert f"\n重要度: MEDIUM\n{user}" in message.text
+    assert f"\n業務日: 2026-10-31\n重要度: MEDIUM\n{user}" in message.text
     assert f"\n実行ID: {execution}\n" in message.text
     (row,) = host.execute("SELECT status, error_message FROM batch.execution_log").fetchall()
     assert row == ("failed", MARKED)

@@ -63,6 +63,7 @@ def connection(server: Server) -> Iterator[psycopg.Connection]:
         ("SET statement_timeout = 1; SELECT pg_sleep(10)", "57014", False, False),
         # These concern everybody, and pass.
         ("DO $$ BEGIN RAISE SQLSTATE '53300'; END $$", "53300", True, False),
+        ("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", "53100", True, False),
         ("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", "40001", True, False),
         ("DO $$ BEGIN RAISE SQLSTATE '08006'; END $$", "08006", True, False),
         ("DO $$ BEGIN RAISE SQLSTATE '57P03'; END $$", "57P03", True, False),

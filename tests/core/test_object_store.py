@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from include.skillreport.core.errors import is_recoverable
-from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoAccessError, NoSpaceError, StorageError
 from tests.s3_server import BUCKET, S3Server
 from tests.worlds.faulty_stores import write_half
+from tests.worlds.small_disk import small_disk
 
 KEY = "invoices/2026-10/INV-2026-10-001.pdf"
 
@@ -164,6 +170,66 @@ def test_a_full_disk_is_named_with_advice_and_leaves_nothing(store: ObjectStore,
     assert store.read(KEY) == b"before"
 
 
+def _read_only(store: ObjectStore, root: Path) -> None:
+    with small_disk(root, options="ro"):
+        store.write(KEY, b"x")
+
+
+def _not_permitted(store: ObjectStore, root: Path) -> None:
+    root.mkdir()
+    root.chmod(0o555)
+    own = os.geteuid()
+    os.seteuid(own or 65534)  # root may write everywhere
+    try:
+        store.write(KEY, b"x")
+    finally:
+        os.seteuid(own)
+
+
+def _name_too_long(store: ObjectStore, _: Path) -> None:
+    store.write("x" * 300, b"x")
+
+
+def _too_many_open_files(store: ObjectStore, _: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        store.write("x", b"x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _broken_disk(store: ObjectStore, root: Path) -> None:
+    root.mkdir()
+    (root / "x").symlink_to("/proc/self/mem")  # its first page cannot be read
+    store.read("x")
+
+
+def _no_inodes(store: ObjectStore, root: Path) -> None:
+    with small_disk(root, files=1):
+        store.write("x", b"x")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /proc and file systems of Linux")
+@pytest.mark.parametrize(
+    ("use", "sentence"),
+    [
+        (_read_only, "は読み取り専用です。書き込めるように"),
+        (_not_permitted, "を読み書きする権限がありません。フォルダーの所有者と権限を"),
+        (_name_too_long, "で、ファイルの名前かパスが長すぎます。"),
+        (_too_many_open_files, "で、同時に開けるファイルの数の上限に達しました。"),
+        (_broken_disk, "で、ディスクの入出力エラーが起きました。"),
+        (_no_inodes, "の inode（作れるファイルの数）がなくなりました。空き容量は残っています。"),
+    ],
+)
+def test_what_an_administrator_repairs_is_named_with_advice(
+    store: ObjectStore, root: Path, use: Callable[[ObjectStore, Path], None], sentence: str
+) -> None:
+    with pytest.raises(StorageError, match=re.escape(f"保存先 {root} {sentence}")) as raised:
+        use(store, root)
+    assert not is_recoverable(raised.value)
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -243,7 +309,7 @@ def test_an_upload_that_fails_leaves_no_short_object(s3: S3Server, refused: str,
     s3.refuses = lambda request: request["REQUEST_METHOD"] == "PUT" and refused in request["QUERY_STRING"]
 
     for key in (KEY, "another"):
-        with pytest.raises(PermissionError, match="Access Denied"):
+        with pytest.raises(NoAccessError, match=r"権限がありません（Access Denied）。Airflow の接続"):
             bucket.write(key, bytes(size))
 
     assert s3.names() == [f"batch/{KEY}"]

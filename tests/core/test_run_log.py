@@ -361,7 +361,7 @@ def test_an_unprocessed_tenant_has_failed(host: psycopg.Connection, platform: ps
     (lost,) = result.failed_tenants
     assert lost.code == "t2"
     assert lost.reason.startswith(
-        "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）"
+        "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の API サーバーの停止など）"
     )
     assert log_row(host, run)["result"]["results"] == [
         {"tenantId": "t2", "status": "failed", "error": lost.reason}

@@ -36,7 +36,7 @@ NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 # The user as whom the simple auth manager lets every visitor in.
 ADMIN = "Anonymous"
 
-ALERT_SECONDS = 60
+ALERT_SECONDS = 120
 
 USAGE = "batch_018_01_tenant_usage"
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         waits_for_people = dag.dag_id in {spec.dag_id for spec in APPROVALS.values()}
         assert (dag.catchup, dag.max_active_runs) == (False, OPEN_APPROVALS if waits_for_people else 1)
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
+
+
+def test_the_attempts_of_a_killed_task_outlast_a_minute_without_the_api_server(dags: dict[str, DAG]) -> None:
+    """A worker that cannot reach the API server ends without an exception, so that no retry policy decides."""
+    for dag in dags.values():
+        for task in dag.tasks:
+            assert task.retries * task.retry_delay >= timedelta(minutes=1), task.task_id
+            assert not task.retry_exponential_backoff
 
 
 def test_no_run_keeps_to_the_dag_files_of_its_begin(dags: dict[str, DAG]) -> None:

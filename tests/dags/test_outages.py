@@ -133,6 +133,25 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
         assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
 
 
+@pytest.mark.usefixtures("one_tenant")
+def test_a_run_survives_a_minute_without_the_api_server(
+    start_airflow: StartAirflow, database: Database, slack: StandIns
+) -> None:
+    """The workers of ``open_run`` end without an exception, one after the other."""
+    with start_airflow(NO_SCHEDULE) as api:
+        api = replace(api, dag_id=USAGE)
+        api.unpause()
+        run_id = api.trigger(**CONF)
+        with api.server_away():
+            time.sleep(60)
+
+        assert api.wait(run_id) == "success"
+        assert [each["try_number"] for each in api.instances(run_id) if each["task_id"] == "open_run"] != [1]
+    assert slack.messages == []
+    with database.connect() as host:
+        assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
+
+
 def test_a_run_survives_a_standby_of_half_a_minute(
     airflow: AirflowInstallation,
     migrated_metadata: str,

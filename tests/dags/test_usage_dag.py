@@ -9,9 +9,12 @@ import pytest
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import ParamValidationError
 
+from skill_batch.batch_flow import BatchFlow
 from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.batches.tenant_usage.batch import TenantUsageBatch
+from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.schema.deploy import detach
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -83,6 +86,46 @@ def test_a_tenant_code_that_is_longer_than_airflows_label_is_cut(runs: DagRuns, 
         "SELECT rendered_map_index FROM task_instance WHERE run_id = %s AND map_index >= 0", [done.run_id]
     ).fetchall()
     assert labels == [("長" * 99 + "…",)]
+
+
+@pytest.mark.own_database
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_connections_that_were_used_up_in_all_attempts_are_the_reason(
+    runs: DagRuns,
+    database: Database,
+    tenants: list[str],
+    slack: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+    is_cleared: bool,
+) -> None:
+    """No attempt can record its failure. ``close_run`` can, because the server is back."""
+    process = BatchFlow._process
+    limit = "ALTER ROLE batch_platform CONNECTION LIMIT {}"
+
+    def without_connections(*arguments: Any) -> dict[str, int]:
+        with database.connect() as admin:
+            if is_cleared:  # an earlier attempt has succeeded
+                admin.execute("UPDATE batch.tenant_outcome SET status = 'success'")
+            admin.execute(limit.format(0).encode())
+            try:
+                return process(*arguments)
+            finally:
+                admin.execute(limit.format(-1).encode())
+
+    monkeypatch.setattr(BatchFlow, "_process", without_connections)
+    done = runs.test(DAG_ID, RUN_DATE)
+
+    assert done.state == "failed"
+    (message,) = slack.messages
+    lines = message.text.splitlines()
+    reason = "too many connections for role"
+    if is_cleared:
+        assert reason in lines[1]
+    else:
+        assert [reason in line for line in lines if line.startswith("• ")] == [True] * len(tenants)
+    assert kind_of(TENANT_USAGE, "DatabaseUnavailableError").action in message.text
+    assert "強制終了" not in message.text
 
 
 @pytest.mark.own_database

@@ -37,12 +37,14 @@ from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     IMPORT_PAYMENTS,
     OPERATE_INVOICES,
+    RESTORE_BACKUP,
 )
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
+from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -125,6 +127,23 @@ def unreachable(scene: Scene) -> Failure:
     return Failure(_run(scene, TENANT_USAGE), locks.close)
 
 
+def disk_full(scene: Scene) -> Failure:
+    """The server cannot extend a table."""
+    host_rows.tenant(scene.host, "A")
+    scene.host.execute(
+        """
+        CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON "SYS_TenantUsage" EXECUTE FUNCTION no_room()
+        """
+    )
+
+    def mend() -> None:
+        scene.host.execute("DROP FUNCTION no_room CASCADE")
+
+    return Failure(_run(scene, TENANT_USAGE), mend)
+
+
 def killed(scene: Scene) -> Failure:
     """The process of a mapped instance is killed."""
     for tenant_id in ("A", "B"):
@@ -194,8 +213,17 @@ def unplaced(scene: Scene) -> Failure:
 
 def no_space(scene: Scene) -> Failure:
     """The store is full."""
+    return _unusable(scene, FullStore())
+
+
+def storage(scene: Scene) -> Failure:
+    """Nobody may write into the store."""
+    return _unusable(scene, ObjectStore(Path("/sys/store")))
+
+
+def _unusable(scene: Scene, store: ObjectStore) -> Failure:
     billing_rows.customer(scene.host, "A")
-    run = _run(scene, TENANT_BILLING, MONTH, installation=LocalInstallation(object_store=FullStore()))
+    run = _run(scene, TENANT_BILLING, MONTH, installation=LocalInstallation(object_store=store))
 
     def mend() -> None:
         run.installation = LocalInstallation(object_store=ObjectStore(scene.folder))
@@ -512,6 +540,25 @@ def dump_smaller(scene: Scene) -> Failure:
     return Failure(run, lambda: run.again(accept_smaller=True))
 
 
+def no_backup(scene: Scene) -> Failure:
+    """Somebody restores before BATCH-001 has finished a backup."""
+    backups, first = _backups(scene, before={"check": kill})
+    access = BackupAccess(backups.settings, backups.installation)
+    form = {"operation": "compare", "tenants": ["A"]}
+    run = FlowRun(
+        *(scene.database, RESTORE_BACKUP, TODAY, backups.installation),
+        parameters=form,
+        create_batch=lambda: BackupRestore(access),
+    )
+
+    def finish_and_run() -> FlowRun:
+        first.clear()
+        assert not first.has_failed
+        return run.again()
+
+    return Failure(run, finish_and_run)
+
+
 def backup_closed(scene: Scene) -> Failure:
     """The dump of a finished backup is cleared."""
     _, run = _backups(scene)
@@ -588,6 +635,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         dump_smaller,
         tables_unverified,
         entry_unproved,
+        no_backup,
         backup_closed,
         dump_damaged,
         bank_file,
@@ -599,7 +647,9 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         unclosed,
         unplaced,
         installation,
+        disk_full,
         unreachable,
+        storage,
         no_space,
         killed,
         refused,

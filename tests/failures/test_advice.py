@@ -30,11 +30,18 @@ from tests.conftest import Database
 from tests.failures.cases import CASES, IN_AIRFLOW, Scene
 
 # These take seconds each: pg_dump and pg_restore.
-BACKUPS = {"dump_smaller", "tables_unverified", "entry_unproved", "backup_closed", "dump_damaged"}
+BACKUPS = {
+    "no_backup",
+    "dump_smaller",
+    "tables_unverified",
+    "entry_unproved",
+    "backup_closed",
+    "dump_damaged",
+}
 # BATCH-018-03 alerts about them, and the board has no row of a run that was not opened.
 WITHOUT_ALERT, NOT_ON_THE_BOARD = (
     {"lost", "operation_gone", "unclosed"},
-    {"parameters", "installation", "unclosed", "rows_gone", "operation_cleared"},
+    {"parameters", "installation", "unclosed", "rows_gone", "operation_cleared", "no_backup"},
 )
 
 # The packages of billing and of all operations, and how their sources write the code of an error or of a failure: as a text in capitals.
@@ -125,10 +132,17 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         # A standby before its promotion
         (TENANT_USAGE, "25006", "unreachable"),
         (TENANT_USAGE, "StandbyError", "unreachable"),
+        (TENANT_USAGE, "53100", "disk_full"),
+        (TENANT_USAGE, "53300", "unreachable"),
     ],
 )
 def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:
     assert kind_of(spec, code).name == name
+
+
+def test_a_full_disk_of_the_server_cannot_wait_in_any_batch() -> None:
+    """The words of BATCH-018-01 are that a failure can usually wait."""
+    assert {kind_of(spec, "53100").urgency for spec in BATCHES} == {"now"}
 
 
 @pytest.mark.parametrize(

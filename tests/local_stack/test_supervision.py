@@ -10,15 +10,18 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 
-from local_stack import airflow_processes
+from local_stack import __main__, airflow_processes
 from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from tests.airflow_installation import environment_of
 from tests.waiting import wait_until
@@ -161,6 +164,42 @@ def test_a_process_that_had_started_well_begins_anew(
     said: list[str] = []
     with SupervisedAirflow(environment | {"BROKEN": "triggerer"}, tmp_path, said.append) as airflow:
         watch_until(airflow, lambda: len(said) > 6, "it is restarted every time")
+
+
+def test_make_up_waits_for_a_busy_machine_and_says_so(
+    environment: dict[str, str],
+    tmp_path: Path,
+    unused_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The stand-in does not listen. After the second message, something does."""
+    monkeypatch.setattr(__main__, "_MESSAGE_SECONDS", 1)
+    said: list[str] = []
+    with SupervisedAirflow(environment, tmp_path, print) as airflow, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(__main__._wait_for_ui, airflow, unused_port)
+
+        def twice() -> bool:
+            said.extend(capsys.readouterr().err.splitlines())
+            return len(said) >= 2
+
+        wait_until(twice, "it says twice that it waits")
+        assert all(
+            f"not answer on port {unused_port} yet; waiting. Load of the machine: " in each for each in said
+        )
+        assert not waiting.done()
+        with ThreadingHTTPServer(("localhost", unused_port), _Healthy) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            waiting.result()
+            server.shutdown()
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    """An API server that answers."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
 
 def test_the_processes_of_a_killed_supervisor_are_ended(environment: dict[str, str], tmp_path: Path) -> None:

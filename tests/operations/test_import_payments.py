@@ -17,10 +17,12 @@ from include.skillreport.billing.ledger.overdue_letters import queue_reminders
 from include.skillreport.billing.ledger.transfer_payments import Recorder, automatic_parts, record_automatic
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.batch import NotDueError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from tests.conftest import Database
 from tests.worlds import contract_entries as contracts
 from tests.worlds import payment_rows
@@ -546,8 +548,9 @@ def test_nothing_is_imported_unless_payments_are_recorded_here(
     put(store, transfer(11_000))
     with pytest.raises(NotDueError, match="payment_source"):
         run(database, store, ticked_at=datetime(2026, 12, 10, 8, 30, tzinfo=JAPAN))
-    with pytest.raises(ParameterError, match="payment_source"):
+    with pytest.raises(SettingsError, match="payment_source") as refused:
         run(database, store, triggered_by="keiri")
+    assert "値を直して" not in kind_of(IMPORT_PAYMENTS, refused.value).remedy()
     assert store.names("bank-files/incoming") == ["20261127.txt"]
 
 

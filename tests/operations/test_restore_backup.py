@@ -16,11 +16,14 @@ from include.skillreport.batches.data_backup.deleted_tenants import (
     write_entry,
 )
 from include.skillreport.batches.data_backup.files import MANIFEST, BackupDamagedError
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.tenant_comparison import NEVER_MERGED
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from local_stack.local_run import KilledError
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
@@ -213,8 +216,13 @@ def test_only_a_superuser_restores_owners_and_privileges(taken: Backups) -> None
 def test_an_impossible_restore_is_refused_before_the_run_opens(
     backups: Backups, taken_backups: Backups
 ) -> None:
-    with pytest.raises(ParameterError, match="検証済みのバックアップが保存先にまだありません"):
-        backups.restore("compare", "A")
+    # No value of the form helps: BATCH-001 has to finish first.
+    for name in ("", "BKP_20261101_001"):
+        with pytest.raises(
+            BackupError, match="検証済みのバックアップが保存先にまだありません。BATCH-001"
+        ) as refused:
+            backups.restore("compare", "A", backup=name)
+        assert kind_of(RESTORE_BACKUP, refused.value).name == "no_backup"
     backups = taken_backups
     backup_id = backups.newest
 

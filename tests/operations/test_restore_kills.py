@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -90,7 +89,7 @@ def proxied(
 def test_the_retry_of_a_killed_restore_completes_it(
     taken: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named: bool
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     server, target = taken.server, f"{taken.database.name}_copy"
     run = opened(taken, target)
     own = server.run_database(run.execution_id)
@@ -106,7 +105,7 @@ def test_the_retry_of_a_killed_restore_completes_it(
         assert "復元済み" in done[0] if is_named else "取得時と一致" in done[0]
         assert server.databases(server.run_prefix) == []
         assert of_tenant(Database(target, taken.database.server), "A") == of_tenant(taken.database, "A")
-        assert list(tmp_path.glob("batch-backup-*")) == []
+        assert list(tmp_path.glob("skill-batch-*")) == []
     finally:
         server.drop(target)
         server.drop(own)

@@ -144,6 +144,26 @@ def test_an_alert_that_slack_refused_arrives_later_once_with_its_time(
     assert all(row["delivered_at"] for row in rows(platform))
 
 
+def test_an_alert_leaves_although_its_table_cannot_grow(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], shared_database: Database
+) -> None:
+    """The disk of the database's server is full, which the alert may be about."""
+    with shared_database.connect() as admin:
+        admin.execute(
+            """
+            CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$;
+            CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON batch.operator_alert EXECUTE FUNCTION no_room()
+            """
+        )
+        try:
+            assert send_alert(alert("CRITICAL"), "a", load_channels())
+        finally:
+            admin.execute("DROP FUNCTION no_room CASCADE")
+    assert sorted(services_of(services)) == ["email", "slack"]
+    assert rows(platform) == []
+
+
 def test_attempts_grow_apart_and_end_after_three_days(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:

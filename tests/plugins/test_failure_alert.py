@@ -201,6 +201,18 @@ def test_an_instance_that_failed_after_its_work_is_named_with_its_log(slack: Sta
     ) in lines
 
 
+def test_the_log_of_a_lost_first_step_is_that_of_the_step(slack: StandIns) -> None:
+    """``close_run`` sends the alert, but its log says nothing about the step."""
+    alert()(context(EarlierStepFailedError("family.open_run", None)))
+    alert()(context(SettingsError("x"), task_id="open_run"))
+
+    of_close, of_step = (message.text.splitlines() for message in slack.messages)
+    assert (
+        "ログを開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/family.open_run"
+    ) in of_close
+    assert "ログを開く: " + LOG_URL in of_step
+
+
 def test_ten_tenants_are_listed_and_the_rest_counted(slack: StandIns) -> None:
     failed = [FailedTenant(f"T{number:03}", "name", "reason") for number in range(250)]
     alert()(context(failed_run(failed, 10_000)))
@@ -245,6 +257,11 @@ def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
 
     (message,) = slack.messages
     assert "エラー: タスクのプロセスが応答しなくなりました" in message.text
+    assert "メモリ不足、または Airflow の API サーバーの停止" in message.text
+    assert (
+        "対処: Airflow の API サーバーが動いているかと、ワーカーとタスクのログを確認してから、"
+        in message.text
+    )
     # The DAG processor, which calls back for it, does not answer a push.
     assert MARKS == []
 
@@ -279,7 +296,7 @@ def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> Non
 
     (message,) = slack.messages
     assert (
-        "エラー: 前段の read_logs が、理由を通知せずに終わりました（強制終了、メモリ不足など）"
+        "エラー: 前段の read_logs が、理由を通知せずに終わりました（強制終了、メモリ不足、Airflow の API サーバーの停止など）"
         in message.text
     )
     assert "read_logs を下流ごと消去（Clear）" in message.text

@@ -52,7 +52,10 @@ def test_an_api_server_that_failed_or_did_not_answer_is_asked_again(
     status_code: int | None, action: RetryAction
 ) -> None:
     answer = ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status_code})
-    assert RecoverableErrorsOnly().evaluate(AirflowRuntimeError(answer), 1, max_tries=2).action is action
+    decision = RecoverableErrorsOnly().evaluate(AirflowRuntimeError(answer), 1, max_tries=2)
+    assert decision.action is action
+    # Two of these are longer than an outage of a minute.
+    assert decision.retry_delay is None or decision.retry_delay >= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize(("recoverable", "action"), [(True, RetryAction.RETRY), (False, RetryAction.FAIL)])

@@ -133,7 +133,7 @@ def test_it_names_the_failed_tasks_and_what_to_do_once(slack: StandIns, states: 
     assert {"重要度: HIGH", f"実行ID: {RUN_ID}"} <= {*lines}
     assert (
         "エラー: 実行が失敗し、どのタスクも理由を通知していません。"
-        "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
+        "タスクのプロセスが停止した（強制終了、メモリ不足、Airflow の API サーバーの停止など）か、または画面で失敗にされたと考えられます。"
         in lines
     )
     assert "失敗したタスク: aggregate_usage_0、close_run" in lines

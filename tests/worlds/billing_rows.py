@@ -23,10 +23,11 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.batch import Batch, Run
-from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
+from include.skillreport.core.execution.storage_errors import storage_errors_named
 from include.skillreport.core.form import ENTRY
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.core.run_spec import RunSpec
@@ -339,7 +340,8 @@ class FullStore(ObjectStore):
 
     @override
     def write(self, key: str, content: bytes) -> str:
-        with full_disk_named("保存先 /nowhere"), Path("/dev/full").open("wb", buffering=0) as file:
+        place = storage_errors_named("保存先 /nowhere", Path("/nowhere"))
+        with place, Path("/dev/full").open("wb", buffering=0) as file:
             file.write(content)
         return self.location(key)
 

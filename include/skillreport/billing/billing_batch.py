@@ -8,7 +8,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.earlier_invoices import continue_earlier_invoices
 from include.skillreport.billing.ledger.settlement import Instructions, TenantSettlement
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import Request, TenantBatch, Work
 
 
@@ -34,7 +34,7 @@ class BillingBatch(TenantBatch):
     def begin_billing(self, request: Request) -> None:
         """Continue the numbers of earlier invoices before a run issues the first invoices of a schema.
 
-        :raises ParameterError: the settings permit billing the month of an earlier invoice again.
+        :raises SettingsError: the settings permit billing the month of an earlier invoice again.
         """
         terms = self.billing.terms
         if request.values.get("dry_run") or terms.samples:
@@ -42,7 +42,7 @@ class BillingBatch(TenantBatch):
         try:
             continue_earlier_invoices(request.platform, terms.settings, request.open_store())
         except BillingError as error:
-            raise ParameterError(str(error)) from None
+            raise SettingsError(str(error)) from None
 
     def settle(self, work: Work, instructions: Instructions) -> list[TenantSettlement]:
         """Finalise the month's invoices of the transaction's tenants, with the images of the run's ``image_options``."""

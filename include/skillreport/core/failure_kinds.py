@@ -20,6 +20,9 @@ from include.skillreport.core.run_spec import OperationSpec, RunSpec
 # The code of a tenant or step whose task was killed.
 NO_RESULT = "NO_RESULT"
 
+# What ends a task without a result.
+LOSSES = "強制終了、メモリ不足、Airflow の API サーバーの停止など"
+
 # The codes of a tenant whose task was interrupted before its result. AirflowTaskTimeout: the task's time limit.
 INTERRUPTED = (NO_RESULT, "AirflowTaskTimeout")
 

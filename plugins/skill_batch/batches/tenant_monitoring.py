@@ -28,7 +28,7 @@ from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, se
 from skill_batch.resumption_alerts import resumption_alerts
 from skill_batch.waiting_alerts import waiting_alerts
 from include.skillreport.core.catalog import TENANT_MONITORING
-from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
+from include.skillreport.core.failure_kinds import LOSSES, RUN_LOST, RUN_UNCLOSED
 from include.skillreport.core.run_plan import WATCH_RUNS
 from include.skillreport.core.run_spec import OperationSpec
 
@@ -141,7 +141,7 @@ def _unclosed_alerts(
             _lost_run_alert(
                 execution.spec,
                 execution,
-                "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（強制終了、メモリ不足など）",
+                f"消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（{LOSSES}）",
                 RUN_UNCLOSED,
             ),
         )

@@ -9,13 +9,13 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
+from include.skillreport.core.failure_kinds import LOSSES, NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.run_spec import RunSpec
 
 # A group names this many tenants.
 LISTED = 20
 
-_NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ不足など）。タスクのログを確認してください"
+_NO_RESULT = f"結果を残さずに止まりました（{LOSSES}）。タスクのログを確認してください"
 
 
 @dataclass(frozen=True)

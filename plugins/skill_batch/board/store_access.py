@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from skill_batch.object_storage import UPLOAD_VARIABLE, VARIABLE, find_upload_store, object_store
 from include.skillreport.core.errors import SettingsError
-from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def _worked(key: str, work: Callable[[ObjectStore], Found], access: _Access) -> 
         # Each kind of object store has its own errors.
         log.warning("%s: the object store fails", key, exc_info=error)
         # The text of an unknown error may quote addresses and names of secrets.
-        reason = str(error) if isinstance(error, SettingsError | NoSpaceError) else type(error).__name__
+        reason = str(error) if isinstance(error, SettingsError | StorageError) else type(error).__name__
         raise ArchivedFileError(
             f"保存先{access.problem.format(key=key)}（{reason}）。Variable {access.variable} と保存先を確認してください。"
         ) from error

@@ -20,7 +20,7 @@ from skill_batch.notifiers.approval_links import (
 )
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.recorded_result import recorded_result
-from skill_batch.notifiers.run_links import Links, instance_log_url, run_links
+from skill_batch.notifiers.run_links import Links, log_url, run_links
 from skill_batch.notifiers.triggering_user import (
     TriggeringUser,
     address_to,
@@ -60,11 +60,12 @@ _LAST_TASK = "close_run"
 ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
-_KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"
+_KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、メモリ不足、または Airflow の API サーバーの停止）。"
 
 # Airflow also calls the DAG's callback after a user marks a task as failed in the UI.
 _KILLED_OR_MARKED = (
-    "タスクのプロセスが停止した（強制終了、メモリ不足など）か、または画面で失敗にされたと考えられます。"
+    "タスクのプロセスが停止した（強制終了、メモリ不足、Airflow の API サーバーの停止など）か、"
+    "または画面で失敗にされたと考えられます。"
 )
 
 
@@ -137,14 +138,7 @@ class FailureAlert(BaseNotifier):
         """The alert about this failure. ``result`` is the run's result; None if the run was not closed."""
         ti, error = context["ti"], context.get("exception")
         user = self._triggering_user(context)
-        # The log of a failed mapped instance has its reason, and clearing another task does not help.
-        instance = next(iter(getattr(error, "instances", ())), None)
-        log_url = (
-            instance_log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
-            if instance
-            else ti.log_url
-        )
-        links = run_links(ti.dag_id, ti.run_id, log_url)
+        links = run_links(ti.dag_id, ti.run_id, _log_url(ti, error))
         if result is not None and (error or result.failed_tenants):
             return self.of_result(user, result, links, approval_of(ti))
         return self.of_failures(
@@ -169,14 +163,16 @@ class FailureAlert(BaseNotifier):
         user = self._triggering_user(context)
         ti = context.get("ti")
         result = self._recorded(context, failed_tasks, database)
-        links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
+        run = context["dag"].dag_id, context["run_id"]
+        last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
+        own = ti.log_url if ti else ""
+        links = run_links(*run, own if last in (None, ti and ti.task_id) else log_url(*run, last))
         if result and result.failed_tenants:
             # In a family's DAG, the task may belong to another batch.
             asked = approval_of(ti) if ti and ti.task_id in failed_tasks else {}
             return self.of_result(user, result, links, asked)
         listed = "、".join(failed_tasks[:LISTED_TENANTS])
         more = len(failed_tasks) - LISTED_TENANTS
-        last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
         return self.of_failures(
             user,
             (
@@ -324,6 +320,15 @@ def reported_kind(ti: Any, task_id: str, attempt: int) -> str | None:
 def attempt_of(context: Context) -> int:
     """The number of clears of the run."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0
+
+
+def _log_url(ti: Any, error: Any) -> str:
+    """The log with the reason: of the task that is to be cleared, and not of ``close_run``, which reports it."""
+    instance = next(iter(getattr(error, "instances", ())), None)
+    if instance:
+        return log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
+    step = getattr(error, "step", ti.task_id)
+    return ti.log_url if step == ti.task_id else log_url(ti.dag_id, ti.run_id, step)
 
 
 def _succeeded(result: RecordedResult) -> str:

@@ -91,6 +91,17 @@ def recorded_result(
     )
 
 
-def rows_of_run(database: psycopg.Connection, dag_id: str, run_id: str) -> list[tuple[str, str, bool]]:
-    """The id of each batch in this run, its latest execution id, and True if its work is done. ``database`` as in ``recorded_result``."""
-    return database.execute(SQL["rows_of_run"], {"dag_id": dag_id, "run_id": run_id}).fetchall()
+@dataclass(frozen=True)
+class RecordedRow:
+    """The latest row of a batch in a run."""
+
+    batch_id: str
+    execution_id: str
+    business_date: date
+    is_done: bool
+
+
+def rows_of_run(database: psycopg.Connection, dag_id: str, run_id: str) -> list[RecordedRow]:
+    """The latest row of each batch in this run. ``database`` as in ``recorded_result``."""
+    rows = database.execute(SQL["rows_of_run"], {"dag_id": dag_id, "run_id": run_id})
+    return [RecordedRow(*row) for row in rows]

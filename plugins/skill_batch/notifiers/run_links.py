@@ -73,9 +73,10 @@ def run_url(dag_id: str, run_id: str) -> str:
     return f"{_base_url()}/dags/{dag_id}/runs/{quote(run_id, safe='')}"
 
 
-def instance_log_url(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """The log of a mapped instance in Airflow's UI."""
-    return f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}/mapped/{map_index}"
+def log_url(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """The log of the newest attempt of a task in Airflow's UI; ``map_index`` is -1 if it is not mapped."""
+    task = f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
+    return task if map_index < 0 else f"{task}/mapped/{map_index}"
 
 
 def _base_url() -> str:

@@ -15,6 +15,7 @@ LIMIT 1;
 SELECT DISTINCT ON (batch_id)
     batch_id,
     execution_id,
+    business_date,
     status = 'completed' AND reopened_at IS null AS is_done
 FROM batch.execution_log
 WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s

@@ -43,6 +43,7 @@ from include.skillreport.core.errors import BatchError, ParameterError, Settings
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoAccessError, NoSpaceError
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
 from tests.conftest import Database
 from tests.s3_server import BUCKET, S3Server, nothing
@@ -278,7 +279,7 @@ class FullStore(ObjectStore):
 
     def writer(self, key: str):  # type: ignore[no-untyped-def]
         if "dump/" in key and "toc" in key:
-            raise OSError(28, os.strerror(28), key)
+            raise NoSpaceError(key)
         return super().writer(key)
 
 
@@ -311,7 +312,7 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(taken: Backups, tmp_
     taken.bin_dir = BIN
 
     run, _ = taken.open()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError):
         taken.first_steps(run, FullStore(taken.root))
     with pytest.raises(BackupError):
         taken.close(run)
@@ -368,7 +369,7 @@ def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
         with pytest.raises(BackupError) as refused:
             backups.first_steps(run)
     assert re.search(
-        rf"/batch-backup-dump-{run.execution_id}-\w+ {MISSING.format(needed)}", str(refused.value)
+        rf"/skill-batch-dump-{run.execution_id}-\w+ {MISSING.format(needed)}", str(refused.value)
     )
     assert f"表 {largest.schema}.{largest.name} の {largest.bytes:,} バイト" in str(refused.value)
     with backups.database.connect() as connection:
@@ -390,7 +391,7 @@ def test_the_last_backup_gives_the_space_that_a_local_store_needs(
         taken.batch().dump(Work(run, platform, store=taken.store))
         monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(
-            BackupError, match=rf"/batch-backup-check-{run.execution_id}-\w+ の空き容量が足りません"
+            BackupError, match=rf"/skill-batch-check-{run.execution_id}-\w+ の空き容量が足りません"
         ):
             taken.batch().check(Work(run, platform, store=taken.store))
     assert taken.server.databases(taken.server.scratch_prefix) == []
@@ -428,7 +429,7 @@ def test_a_killed_dump_blocks_others_until_its_run_is_closed(
     backups: Backups,
 ) -> None:
     killed, _ = backups.open()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError):
         backups.first_steps(killed, FullStore(backups.root))
     half = files(backups.root)
     assert half
@@ -444,7 +445,7 @@ def test_a_killed_dump_blocks_others_until_its_run_is_closed(
 
     close_orphans(backups.database)
     # Cleared, the dump of a closed run is at work again, and has its turn.
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NoSpaceError):
         backups.first_steps(refused, FullStore(backups.root))
     another, _ = backups.open()
     with pytest.raises(BackupError, match=refused.execution_id):
@@ -733,7 +734,7 @@ def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
     # A file of the dump cannot be stored: no backup, and the older ones stay.
     s3.refuses = lambda request: request["REQUEST_METHOD"] == "PUT" and "/dump/" in request["PATH_INFO"]
     run, _ = backups.open(tomorrow)
-    with pytest.raises(PermissionError):
+    with pytest.raises(NoAccessError):
         backups.first_steps(run)
     with pytest.raises(BackupError):
         backups.close(run)

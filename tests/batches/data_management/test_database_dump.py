@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,9 +23,9 @@ from include.skillreport.batches.data_backup.files import Packer, StoredFile, wr
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import exported_snapshot
-from include.skillreport.batches.data_backup.spool import spool_folder
 from include.skillreport.core.database import count_of
-from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoSpaceError
 from tests.conftest import Database
 from tests.waiting import wait_until
 from tests.worlds.backups import BIN, programs
@@ -137,7 +136,9 @@ def test_a_file_that_cannot_be_stored_ends_pg_dump_with_its_error(database: Data
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_the_disk_that_is_full_is_named_with_what_to_do(tmp_path: Path, encrypted: bool) -> None:
+def test_the_disk_that_is_full_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
     identity = str(pyrage.x25519.Identity.generate()) if encrypted else None
 
     class FullStore(ObjectStore):
@@ -155,6 +156,7 @@ def test_the_disk_that_is_full_is_named_with_what_to_do(tmp_path: Path, encrypte
     sound = Packer(ObjectStore(tmp_path / "store"), "backups/b", identity=identity)
     file = sound.pack(io.BytesIO(b"x"), "dump/1.dat")
     (tmp_path / "1.dat").symlink_to("/dev/full")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(NoSpaceError, match=rf"一時フォルダー（TMPDIR）{tmp_path} の空き容量"):
         write_out(sound, file, tmp_path / "1.dat")
 
@@ -164,7 +166,7 @@ def test_an_encrypted_file_is_local_only_once_beside_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As ``DatabaseSize.spool_bytes`` calculates it."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     identity = str(pyrage.x25519.Identity.generate())
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b", identity=identity)
     file = packer.pack(io.BytesIO(b"x"), "dump/1.dat")
@@ -267,30 +269,6 @@ def test_an_error_is_read_although_a_workers_progress_comes_between_its_parts(
         BackupError, match=r": pg_dump: error: query failed: out of luck pg_dump: detail: Query"
     ):
         dump(DatabaseServer(database.dsn, folder), ObjectStore(tmp_path / "store"), tmp_path / "dump")
-
-
-def test_a_folder_in_use_is_not_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own time is that of its creation, because the files come and go in a folder below it."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with spool_folder() as restored_by_hand:
-        Path(restored_by_hand, "dump").mkdir()
-        os.utime(restored_by_hand, (0, 0))
-        with spool_folder("dump-RUN_1"):
-            assert Path(restored_by_hand, "dump").exists()
-
-
-def test_a_retry_deletes_only_the_leftovers_of_its_predecessor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with spool_folder("dump-RUN_1") as own:
-        Path(own, "1.dat").write_bytes(b"x")
-        with spool_folder("dump-RUN_10") as other, spool_folder() as by_hand:
-            with spool_folder("dump-RUN_1") as again:
-                assert sorted(map(str, tmp_path.iterdir())) == sorted([other, by_hand, again])
-            os.utime(by_hand, (0, 0))
-            with spool_folder() as newest:
-                assert sorted(map(str, tmp_path.iterdir())) == sorted([other, newest])
 
 
 def test_limits_for_the_applications_sessions_do_not_end_the_snapshot(

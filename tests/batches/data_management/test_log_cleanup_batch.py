@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_treated_keeps_no_other_from_its_turn(
     assert names(logs / "app") == ["b.log", "d.log.gz"]
     (failure,) = report.failures
     assert (failure.unit_id, failure.recoverable) == ("files/app", False)
-    assert "app/b.log: [Errno 30] Read-only file system" in failure.message
+    assert f"app/b.log: ログのフォルダー {logs}/app は読み取り専用です。" in failure.message
     assert result.status == "partial"
     (line,) = (line for line in digest if line.startswith("files/app"))
     assert "削除 2 件、圧縮 1 件" in line

@@ -32,6 +32,7 @@ from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.execution.shard_work import ShardReport
+from include.skillreport.core.execution.temporary_files import temporary_folder
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
 from tests.conftest import Database, wait_for_blocked_statement
@@ -759,7 +760,8 @@ def test_a_tenant_s_colour_and_fiscal_year_arrive_in_both_files(
 
 def _make_files(report: MonthlyReport) -> tuple[bytes, bytes]:
     stream = BytesIO()
-    write_workbook(report, [Person("0001", "佐藤", None, True, MONTH)], stream)
+    with temporary_folder() as folder:
+        write_workbook(report, [Person("0001", "佐藤", None, True, MONTH)], stream, folder)
     return stream.getvalue(), render_pdf(report)
 
 

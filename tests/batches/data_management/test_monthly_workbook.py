@@ -14,6 +14,7 @@ from include.skillreport.batches.monthly_report.document import render_pdf
 from include.skillreport.batches.monthly_report.letter import summary_lines
 from include.skillreport.batches.monthly_report.report import MonthlyReport, make_report
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
+from include.skillreport.core.execution.temporary_files import temporary_folder
 from tests.worlds.documents import pages_of
 from tests.worlds.monthly_rows import MONTH, charts_of, day
 
@@ -68,9 +69,9 @@ def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "
 def book_of(report: MonthlyReport, people: int = 0) -> Any:
     """The report's workbook with this many people."""
     stream = BytesIO()
-    write_workbook(
-        report, (Person(f"{number:05}", "佐藤", None, True, MONTH) for number in range(people)), stream
-    )
+    persons = (Person(f"{number:05}", "佐藤", None, True, MONTH) for number in range(people))
+    with temporary_folder() as folder:
+        write_workbook(report, persons, stream, folder)
     return openpyxl.load_workbook(BytesIO(stream.getvalue()))
 
 

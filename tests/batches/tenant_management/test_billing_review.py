@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from include.skillreport.batches.tenant_billing import create_batch
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.batch import NotDueError, Request
 from local_stack.batch_runs import LOCAL
 from tests.conftest import Database
@@ -322,7 +322,7 @@ def test_without_a_first_month_nothing_is_billed_and_the_settings_still_load(
     change_billing(monkeypatch, tmp_path, first_month=None)
     customer(host, "A")
 
-    with database.connect("batch_platform") as platform, pytest.raises(ParameterError, match="first_month"):
+    with database.connect("batch_platform") as platform, pytest.raises(SettingsError, match="first_month"):
         create_batch(LOCAL).options(Request({}, [], billing_rows.MONTH, platform))
     assert invoices(host) == []
 

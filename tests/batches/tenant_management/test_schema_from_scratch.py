@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import upgrade
 from tests.conftest import Database
@@ -54,13 +54,13 @@ def test_a_month_that_was_billed_before_the_schema_is_not_billed_again(
 
     refused = r"2026-10 の請求書がある.*billing\.first_month"
     for month in (MONTH, NOVEMBER):
-        with pytest.raises(ParameterError, match=refused):
+        with pytest.raises(SettingsError, match=refused):
             run_billing(database, month, store=store)
-    with pytest.raises(ParameterError, match=refused):
+    with pytest.raises(SettingsError, match=refused):
         operate(database, "approve", store=store)
     host.execute('CREATE TABLE kept AS TABLE "HIS_TenantBilling"')
     host.execute('DELETE FROM "HIS_TenantBilling"')
-    with pytest.raises(ParameterError, match=refused):
+    with pytest.raises(SettingsError, match=refused):
         run_billing(database, store=store)  # the store alone still has it
     host.execute('INSERT INTO "HIS_TenantBilling" TABLE kept')
     assert (billed(), written(), letters()) == ([(first,)], {first}, 1)
@@ -83,7 +83,7 @@ def test_months_of_another_system_stay_closed_and_numbers_begin_above_theirs(
             'INSERT INTO "HIS_TenantBilling" (id, tenant_id, invoice_number, updated_at) VALUES (%s, %s, %s, now())',
             [f"old {number}", "A", number],
         )
-    with pytest.raises(ParameterError, match="2026-09、2026-10 の請求書がある"):
+    with pytest.raises(SettingsError, match="2026-09、2026-10 の請求書がある"):
         run_billing(database)
 
     def change(name: str, **billing: date) -> None:
@@ -91,7 +91,7 @@ def test_months_of_another_system_stay_closed_and_numbers_begin_above_theirs(
         change_billing(monkeypatch, tmp_path / name, **billing)
 
     change("earlier", first_month=MONTH, bill_again_until=date(2026, 9, 1))
-    with pytest.raises(ParameterError, match="に 2026-10 の請求書がある"):
+    with pytest.raises(SettingsError, match="に 2026-10 の請求書がある"):
         run_billing(database)
     change("opened", first_month=MONTH, bill_again_until=MONTH)
     run_billing(database)

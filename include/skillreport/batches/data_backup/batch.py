@@ -65,7 +65,7 @@ from include.skillreport.batches.data_backup.remarks import dump_remark, left_ou
 from include.skillreport.batches.data_backup.restore import restore_database
 from include.skillreport.batches.data_backup.server import DatabaseServer, dump_processes, list_tables
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
-from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize, spool_folder
+from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
 from include.skillreport.batches.data_backup.tenant_export import (
     export_tenant,
     manifest_path,
@@ -84,6 +84,7 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.execution.temporary_files import temporary_folder
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -205,7 +206,7 @@ class DataBackupBatch(TenantBatch):
     ) -> Manifest:
         """Store the dump of one snapshot; the manifest contains the tables' contents."""
         with (
-            spool_folder(f"dump-{work.run.execution_id}") as spool,
+            temporary_folder(f"dump-{work.run.execution_id}") as spool,
             server.connect() as connection,
             exported_snapshot(connection) as snapshot,
         ):
@@ -377,7 +378,7 @@ class DataBackupBatch(TenantBatch):
         """Check the space. :raises BackupError: the temporary folder is too small, with the folder, the bytes and the largest table."""
         processes = dump_processes(self._settings.jobs)
         needed = size.spool_bytes(processes)
-        with spool_folder(owner) as spool:
+        with temporary_folder(owner) as spool:
             available = disk_usage(spool).free
             if available < needed:
                 table = max(size.tables, key=lambda table: table.bytes)

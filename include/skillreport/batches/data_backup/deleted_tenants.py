@@ -22,6 +22,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.run_log import deleted_sentence
+from include.skillreport.core.execution.storage_errors import NoAccessError
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry 
         )
         is_own = tenant_folder(entry.tenant_id) == folder and entry.deleted_at.tzinfo is not None
         return entry if is_own and "\0" not in f"{entry.tenant_id}{entry.offboarding_id}" else None
-    except (*UNREADABLE, PermissionError, ValueError, KeyError, TypeError, RecursionError):
+    except (*UNREADABLE, NoAccessError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,7 +25,8 @@ from typing_extensions import override
 
 from include.skillreport.batches.data_backup.mac import UNREADABLE, MacKeys, read_at_most
 from include.skillreport.core.errors import BatchError, SettingsError
-from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.temporary_files import temporary_file
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -168,7 +168,7 @@ class Packer:
                 f"バックアップのファイル {self.store.location(key)} が暗号化されていません。取得時は暗号化していたので、書き換えられた"
                 "可能性があります。別のバックアップを使ってください。"
             )
-        with tempfile.TemporaryFile() as stored:
+        with temporary_file() as stored:
             sink = _HashingWriter(stored)
             try:
                 with self.store.reader(key) as source:
@@ -186,7 +186,7 @@ class Packer:
             if not file.path.endswith(".age"):
                 yield cast("IO[bytes]", zstd.ZstdFile(stored))
                 return
-            with tempfile.TemporaryFile() as decrypted:
+            with temporary_file() as decrypted:
                 self._decrypt(stored, decrypted, key)
                 stored.close()  # the content needs the memory
                 decrypted.seek(0)
@@ -369,10 +369,6 @@ def packer_suffix(path: str) -> str:
 
 
 def write_out(packer: Packer, file: StoredFile, target: Path) -> None:
-    """Write the file's content to ``target``. Errors as ``Packer.unpacked``. :raises NoSpaceError: the disk is full."""
-    with (
-        full_disk_named(f"一時フォルダー（TMPDIR）{target.parent}"),
-        packer.unpacked(file) as source,
-        target.open("wb") as sink,
-    ):
+    """Write the file's content to ``target``. Errors as ``Packer.unpacked``."""
+    with packer.unpacked(file) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, _BLOCK_BYTES)

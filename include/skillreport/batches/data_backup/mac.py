@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoAccessError
 
 MAC_CONNECTION = "skill_batch_backup_mac"
 
@@ -49,7 +50,7 @@ class MacKeys:
             return False
         try:
             found = read_at_most(store, key + SUFFIX, _CODE_BYTES)
-        except (*UNREADABLE, PermissionError, ValueError):
+        except (*UNREADABLE, NoAccessError, ValueError):
             return False
         return any(hmac.compare_digest(found, _code(each, key, content).encode()) for each in self.keys)
 

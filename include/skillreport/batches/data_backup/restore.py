@@ -30,7 +30,7 @@ from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners
 from include.skillreport.batches.data_backup.remarks import left_sentence
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
-from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
+from include.skillreport.batches.data_backup.spool import WAITING_BYTES
 from include.skillreport.batches.data_backup.tenant_comparison import Conflict, compare
 from include.skillreport.batches.data_backup.tenant_export import (
     MergedTable,
@@ -40,6 +40,7 @@ from include.skillreport.batches.data_backup.tenant_export import (
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.run_log import deleted_sentence
+from include.skillreport.core.execution.temporary_files import temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +111,11 @@ def restore_database(
     ``contents_until_awaited`` did not record.
 
     ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``. ``owner``: see
-    ``spool_folder``. An incomplete database is dropped.
+    ``temporary_folder``. An incomplete database is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
-    with spool_folder(owner) as spool:
+    with temporary_folder(owner) as spool:
         load_dump(
             server,
             packer,

@@ -1,21 +1,12 @@
-"""Local folders for a few files of a dump, and the disk space that they need."""
+"""The disk space that a few files of a dump need locally."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 # The maximum bytes that wait for the store or for pg_restore before more are fetched or dumped.
 WAITING_BYTES = 256 << 20
-
-_PREFIX = "batch-backup-"
-_MAX_AGE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -45,24 +36,3 @@ class DatabaseSize:
         whole = sum(table.bytes for table in self.tables)
         written = sum(table.bytes for table in self.tables[:processes])
         return min(whole, written + WAITING_BYTES) + written // 2 + self.large_object_bytes
-
-
-def spool_folder(owner: str = "") -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder. First deletes leftovers of killed processes: folders of the same ``owner``, and all folders unchanged for a day.
-
-    ``owner`` is a step of a run, of which only one attempt is active at a time.
-    """
-    prefix = f"{_PREFIX}{owner}-" if owner else _PREFIX
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(FileNotFoundError):  # another process has deleted it
-            status = left.lstat()
-            is_predecessor = bool(owner) and left.name.rpartition("-")[0] == prefix.removesuffix("-")
-            is_old = time.time() - _last_change(left) > _MAX_AGE_SECONDS
-            if status.st_uid == os.geteuid() and (is_predecessor or is_old):
-                shutil.rmtree(left)
-    return tempfile.TemporaryDirectory(prefix=prefix)
-
-
-def _last_change(folder: Path) -> float:
-    """The time of the last change of a file in the folder or of a folder in it (seconds since the epoch)."""
-    return max(path.lstat().st_mtime for path in (folder, *folder.glob("*")))

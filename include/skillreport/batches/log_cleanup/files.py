@@ -25,7 +25,8 @@ from typing import IO
 from include.skillreport.batches.log_cleanup.settings import LogClassSettings
 from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import storage_errors_named
 
 # app.log, app.log.1, app-2026-10-31.log, access.log-20261031, and each of these with .gz
 _LOG_NAME = re.compile(r"[\w.+@-]+\.(log|jsonl|ndjson|out|err)([.-]\d[\d_-]*)?(\.gz)?", re.ASCII)
@@ -127,8 +128,10 @@ def clean_class(
             return
         try:
             for found in _walk(folder_fd, root / name, report):
+                folder = found.path.parent
                 try:
-                    _process_file(found, name, settings, compress_days, today, store, report)
+                    with storage_errors_named(f"ログのフォルダー {shown(folder)}", folder):
+                        _process_file(found, name, settings, compress_days, today, store, report)
                 except Exception as error:
                     # A file can cause any error. The unit fails at the end.
                     report.errors.append(f"{found.shown}: {reason_of(error)}")
@@ -185,8 +188,7 @@ def _process_file(
                 bytes_freed=found.status.st_size if is_deleted else 0,
             )
         else:
-            with full_disk_named(f"ログのフォルダー {shown(found.path.parent)}"):
-                _compress(source, found, report)
+            _compress(source, found, report)
 
 
 def _walk(folder_fd: int, path: Path, report: FileReport, level: int = 1) -> Iterator[_Found]:

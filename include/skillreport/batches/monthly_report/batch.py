@@ -39,6 +39,7 @@ from include.skillreport.core.execution.batch import Run, StagingBatch, UnitResu
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.temporary_files import temporary_folder
 from include.skillreport.core.written_dates import month_in_words
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
@@ -267,12 +268,13 @@ def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: 
     """The workbook, with the staged people, read in chunks."""
     content = BytesIO()
     with (
+        temporary_folder(f"report-{run.execution_id}-{tenant_folder(tenant_id)}") as folder,
         tenant_transaction(connection, [tenant_id]),
         connection.cursor("people", row_factory=class_row(Person)) as cursor,
     ):
         cursor.itersize = _PEOPLE_AT_A_TIME
         _SQL.execute(cursor, "load_people", execution_id=run.execution_id)
-        write_workbook(report, cursor, content)
+        write_workbook(report, cursor, content, folder)
     return content.getvalue()
 
 

@@ -12,7 +12,7 @@ from include.skillreport.billing.ledger.settlement import Instructions, Settleme
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.billing.terms import OWN_TERMS
 from include.skillreport.core.database import Statements
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, Run, Work
 from include.skillreport.core.execution.digest import Digest
 
@@ -26,7 +26,8 @@ class TenantBillingBatch(BillingBatch):
         """``allow_incomplete``: bill from the closed days even if some days are missing.
 
         :raises NotDueError: a scheduled run would bill a month before the first one, for example a new installation's missed run.
-        :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
+        :raises ParameterError: a manual run, other than a dry run, would bill such a month.
+        :raises SettingsError: the settings contain no first month, or permit billing the month of an earlier invoice again.
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
@@ -39,7 +40,10 @@ class TenantBillingBatch(BillingBatch):
             self.billing.terms.require_billed_month(request.business_date.replace(day=1))
         except BillingError as error:
             is_missed_tick = error.code == "BEFORE_FIRST_MONTH" and not request.values.get("business_date")
-            raise (NotDueError if is_missed_tick else ParameterError)(str(error)) from None
+            is_setting = error.code == "NO_FIRST_MONTH"
+            raise (NotDueError if is_missed_tick else SettingsError if is_setting else ParameterError)(
+                str(error)
+            ) from None
 
     def further_tenants(self, request: Request) -> Collection[str]:
         """Tenants that left during the month or later, and must be billed for it."""

@@ -55,6 +55,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings, Ident
 from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
 from include.skillreport.core.execution.shown import options_with_shown
+from include.skillreport.core.execution.temporary_files import delete_left_folders
 from include.skillreport.core.execution.tenant_selection import (
     TenantSelection,
     select_found_tenants,
@@ -198,6 +199,7 @@ def process_shard(
 ) -> ShardReport:
     """Process one shard's tenants, and record their outcomes."""
     usage = ResourceUsage()
+    delete_left_folders()  # on this worker, which may run no other task that would
     run = replace(_run_today(run, installation), part=shard.part)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
     if store is None and batch.reads_files(run):
@@ -254,6 +256,9 @@ def close_run(
     with installation.platform(spec.time_limit) as platform:
         opened = shard_log.record_opening_of(platform, run, task)
         run_log.mark_reopened(platform, run)
+        for instance in failed_instances:
+            if instance.error:  # the database may have been away when it failed
+                shard_log.fail_shard(platform, run, instance.shard, instance.error)
         work = Work(run, platform)
         error = error or _finish(spec, batch, work, installation, opened)
         if not run.dry_run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -15,17 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfileobj, disk_usage
-from tempfile import TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.errors import reason_of
+from include.skillreport.core.execution.storage_errors import StorageError, storage_errors_named
+from include.skillreport.core.execution.temporary_files import temporary_file
 
 if TYPE_CHECKING:
     from upath import UPath
-
-# Answers of full object stores: status 507 (MinIO), or the quota codes of Ceph, MinIO and Huawei's OBS.
-_FULL_STATUS = 507
-_FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorageSpace"})
 
 _ABANDONED_SECONDS = 3600
 
@@ -42,23 +38,6 @@ class StoreEntry:
     modified: datetime | None
 
 
-class NoSpaceError(BatchError):
-    """A disk or an object store is full."""
-
-
-@contextmanager
-def full_disk_named(place: str) -> Iterator[None]:
-    """Convert the error of a full disk or object store. :raises NoSpaceError: names the place and the action."""
-    try:
-        yield
-    except OSError as error:
-        if not _is_full(error):
-            raise
-        raise NoSpaceError(
-            f"{place} の空き容量がなくなりました。空けるか、広げてからやり直してください。"
-        ) from error
-
-
 # Client packages whose errors are not OSErrors. Azure's client also raises RuntimeError.
 _CLIENTS = ("azure", "adlfs", "gcsfs", "google", "aiohttp")
 
@@ -68,7 +47,7 @@ def _client_errors_named(place: object) -> Iterator[None]:
     """Convert client errors that are not OSErrors (Azure, Google). :raises OSError: names the place."""
     try:
         yield
-    except OSError:
+    except (OSError, StorageError):
         raise
     except Exception as error:
         if not (isinstance(error, RuntimeError) or type(error).__module__.startswith(_CLIENTS)):
@@ -95,22 +74,20 @@ class ObjectStore:
     def writer(self, key: str) -> Iterator[IO[bytes]]:
         """A file that replaces ``key`` at the end of the block. After an error the earlier file remains.
 
-        :raises ValueError: the key leads out of the root. :raises NoSpaceError: the store is full.
+        :raises ValueError: the key leads out of the root. :raises StorageError: the store is full, read-only or broken.
         :raises OSError: for example, the store is not reachable.
         """
         target = self._path(key)
-        with full_disk_named(f"保存先 {self._root}"):
-            if self._is_folder:
-                with _local_writer(target) as file:
-                    yield file
-                return
-            # Upload only complete content: the store may abort an upload that waits for its source.
-            with TemporaryFile() as content:
-                with full_disk_named(f"一時フォルダー（TMPDIR）{gettempdir()}"):
-                    yield content
-                    content.seek(0)
-                with _client_errors_named(self._root):
-                    _upload(content, target)
+        if self._is_folder:
+            with self._errors_named(), _local_writer(target) as file:
+                yield file
+            return
+        # Upload only complete content: the store may abort an upload that waits for its source.
+        with temporary_file() as content:
+            yield content
+            content.seek(0)
+            with self._errors_named():
+                _upload(content, target)
 
     def write(self, key: str, content: bytes) -> str:
         """Replace the content of ``key``; returns its location. Raises the errors of ``writer``."""
@@ -121,25 +98,25 @@ class ObjectStore:
     def sync(self, key: str) -> None:
         """Wait until the file is on the disk. Call this before deleting the original: a power failure must not lose both.
 
-        :raises NoSpaceError: the store is full.
+        :raises StorageError: the store is full or broken.
         """
         if self._is_folder:
             path = Path(getattr(self._path(key), "path", self._path(key)))
-            with full_disk_named(f"保存先 {self._root}"):
+            with self._errors_named():
                 _sync(path)
                 _sync(path.parent)
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is no such file."""
         path = self._path(key)
-        with _client_errors_named(self._root):
+        with self._errors_named():
             return bytes(path.read_bytes())
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:
         """The content as a stream. :raises FileNotFoundError: there is no such file."""
         path = self._path(key)
-        with _client_errors_named(self._root):
+        with self._errors_named():
             opened = path.open("rb")
         with opened as file:
             yield file
@@ -147,13 +124,13 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """True if there is such a file or folder."""
         path = self._now(key)
-        with _client_errors_named(self._root):
+        with self._errors_named():
             return bool(path.exists())
 
     def names(self, key: str) -> list[str]:
         """The sorted names in the folder; empty if there is no such folder."""
         folder = self._now(key)
-        with _client_errors_named(self._root):
+        with self._errors_named():
             return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def entries(self, key: str) -> list[StoreEntry]:
@@ -161,7 +138,7 @@ class ObjectStore:
         found = []
         for name in self.names(key):
             # The file may have been moved in the meantime.
-            with suppress(FileNotFoundError), _client_errors_named(self._root):
+            with suppress(FileNotFoundError), self._errors_named():
                 path = self._path(key) / name
                 found.append(_local_entry(path) if self._is_folder else _object_entry(path))
         return found
@@ -170,10 +147,11 @@ class ObjectStore:
         """Delete a file, or a folder with its content. A missing file is not an error."""
         path = self._now(key)
         if self._is_folder:
-            if errors := _delete(path):
-                raise errors[0]
+            with self._errors_named():
+                if errors := _delete(path):
+                    raise errors[0]
         else:
-            with suppress(FileNotFoundError), _client_errors_named(self._root):
+            with suppress(FileNotFoundError), self._errors_named():
                 _filesystem(path).rm(_key(path), recursive=True)
 
     def erase(self, folder: str) -> list[str]:
@@ -188,7 +166,7 @@ class ObjectStore:
             self.delete(folder)
             files = _filesystem(path)
             return _erase_versions(files, _key(path)) if hasattr(files, "call_s3") else []
-        except OSError as error:
+        except (OSError, StorageError) as error:
             return [f"{path}: {reason_of(error)}"]
 
     def delete_unfinished(self, folder: str) -> None:
@@ -218,6 +196,16 @@ class ObjectStore:
         if not self._is_folder:
             _filesystem(path).invalidate_cache()
         return path
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        place = f"保存先 {self._root}"
+        if self._is_folder:
+            with storage_errors_named(place, Path(getattr(self._root, "path", self._root))):
+                yield
+        else:
+            with storage_errors_named(place, None), _client_errors_named(self._root):
+                yield
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -258,17 +246,6 @@ def _local_writer(target: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-
-
-def _is_full(error: OSError) -> bool:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # S3's client keeps the service's answer as the cause.
-    answer = getattr(error.__cause__, "response", None) or {}
-    return (
-        answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == _FULL_STATUS
-        or answer.get("Error", {}).get("Code") in _FULL_CODES
-    )
 
 
 def _sync(path: Path) -> None:

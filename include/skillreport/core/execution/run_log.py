@@ -27,7 +27,7 @@ from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import PastRuns, Shard
-from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
+from include.skillreport.core.failure_kinds import LOSSES, NO_RESULT, RUN_LOST
 from include.skillreport.core.operation_catalog import (
     APPROVE_OFFBOARDING,
     OFFBOARD_TENANT,
@@ -41,7 +41,7 @@ _SQL = Statements(Path(__file__).parent)
 _NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.per_tenant)
 
 # For a task that ended without a result or an exception.
-_NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。テナントのタスクのログを確認してください"
+_NO_RESULT = f"タスクが結果を残さずに止まりました（{LOSSES}）。テナントのタスクのログを確認してください"
 
 # In a restored database, they delete tenants again that were deleted after the backup.
 _DELETE_AGAIN = (OFFBOARD_TENANT, APPROVE_OFFBOARDING)
@@ -132,7 +132,7 @@ class EarlierStepFailedError(BatchError):
         super().__init__(
             f"前段の {step} が失敗しました。理由はそのログと通知にあります。"
             if reported_code
-            else f"前段の {step} が、理由を通知せずに終わりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
+            else f"前段の {step} が、理由を通知せずに終わりました（{LOSSES}）。{step} のログを確認してください。"
         )
         self.step = step
         self.is_reported = bool(reported_code)
@@ -141,11 +141,16 @@ class EarlierStepFailedError(BatchError):
 
 @dataclass(frozen=True)
 class MappedInstance:
-    """An instance of the mapped task: the task id with its group, and the instance's index and label in Airflow's UI."""
+    """An instance of the mapped task: the task id with its group, and the instance's index and label in Airflow's UI.
+
+    ``error`` is the last error of an instance that may have been unable to record it, for its ``shard``. None: the process was killed.
+    """
 
     task_id: str
     map_index: int
     label: str
+    shard: int = -1
+    error: BatchError | None = None
 
     def __str__(self) -> str:
         return f"{self.task_id} [{self.label or self.map_index}]"
@@ -163,9 +168,11 @@ class InstancesFailedError(BatchError):
         more = len(self.instances) - _LISTED
         # The text names the instances to clear.
         self.step = f"{listed} ほか {more} 件" if more > 0 else listed
+        last = next((each.error for each in self.instances if each.error), None)
+        self.code = last.code if last else ""
         super().__init__(
-            f"{self.step} が失敗しました。テナントの結果は成功です"
-            "（記録した後に失敗したか、前の試行の結果です）。理由はこのインスタンスのログにあります"
+            f"{self.step} が失敗しました。テナントの結果は成功です（記録した後に失敗したか、前の試行の結果です）。"
+            + (f"理由: {last}" if last else "理由はこのインスタンスのログにあります")
         )
 
 

@@ -39,7 +39,7 @@ from include.skillreport.billing.ledger.transfers import (
 )
 from include.skillreport.billing.receivables.bank_file import read_bank_file
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.batch import (
     NotDueError,
     Outcome,
@@ -120,10 +120,10 @@ class PaymentImport(ChecksShown, TenantBatch):
     def found_tenants(self, request: Request) -> Collection[str]:
         """The tenants that may get a payment, or lose one.
 
-        :raises NotDueError: a scheduled run, but payments are not recorded here. :raises ParameterError: the same for a manual run.
+        :raises NotDueError: a scheduled run, but payments are not recorded here. :raises SettingsError: the same for a manual run.
         """
         if not self._billing.terms.settings.imports_payments:
-            raise (NotDueError if request.is_scheduled else ParameterError)(
+            raise (NotDueError if request.is_scheduled else SettingsError)(
                 "設定 billing.payment_source が operations ではないため、銀行の入金を取り込みません。"
                 "取り込むなら、設定を operations にしてください。"
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,14 +20,14 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.files import Manifest, Packer
 from include.skillreport.batches.data_backup.ownership import OwnedTable, find_leaving, tenant_contents
 from include.skillreport.batches.data_backup.server import DatabaseServer, table_contents
-from include.skillreport.batches.data_backup.spool import spool_folder
 from include.skillreport.batches.data_backup.tenant_export import (
     export_tenant,
     restore_tenant,
     verify_restored,
 )
 from include.skillreport.core.database import plan_for_scans
-from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.temporary_files import temporary_file, temporary_folder
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 from include.skillreport.schema.deletion import HOST_SCHEMA, ListedTable, Rule, listed_tables
 from include.skillreport.schema.host_contract import host_columns
@@ -143,7 +142,7 @@ def prove(
     # A killed attempt may have left it.
     scratch = server.run_database(owner)
     server.drop(scratch)
-    with spool_folder(owner) as spool:
+    with temporary_folder(owner) as spool:
         server.copy_structure(Path(spool, "structure"), scratch)
     try:
         with server.connect(scratch) as connection, connection.transaction():
@@ -161,10 +160,7 @@ def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Off
     """
     columns = host_columns(snapshot.connection)
     contents = [("ファイル", "内容", "行数", "入れていない列")]
-    with (
-        full_disk_named(f"一時フォルダー（TMPDIR）{tempfile.gettempdir()}"),
-        tempfile.TemporaryFile() as plain_file,
-    ):
+    with temporary_file() as plain_file:
         with zipfile.ZipFile(plain_file, "w", zipfile.ZIP_DEFLATED) as archive:
             for owned, content in tenant_contents(
                 snapshot.connection, snapshot.tables, offboarding.tenant_id

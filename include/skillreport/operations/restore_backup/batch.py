@@ -7,13 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer, is_complete
+from include.skillreport.batches.data_backup.files import (
+    DUMP_MANIFEST,
+    FOLDER,
+    MANIFEST,
+    Packer,
+    is_complete,
+)
 from include.skillreport.batches.data_backup.ledger import (
     StoredBackup,
     all_tenants,
     find_backup,
     verified_backups,
 )
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import (
     entry_of,
     number_of,
@@ -22,7 +29,7 @@ from include.skillreport.batches.data_backup.restore import (
 )
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.batches.log_cleanup.marked import folder_of
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import BatchError, ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, RunRemark, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.row_archive import archive_names
@@ -72,8 +79,8 @@ class BackupRestore(ChecksShown, UnitBatch):
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values, with the ``backup`` to restore (default: the newest), fixed by its manifest's hash.
 
-        :raises ParameterError: there is no such backup or archive. :raises BackupDamagedError: as ``read_stored``. Raises the errors of
-            ``BackupAccess.check``.
+        :raises ParameterError: there is no such backup or archive. :raises BackupError: there is no backup at all.
+        :raises BackupDamagedError: as ``read_stored``. Raises the errors of ``BackupAccess.check``.
         """
         entered = FORM.entered(request.values)
         options = entered.values()
@@ -193,11 +200,12 @@ class BackupRestore(ChecksShown, UnitBatch):
             for each in verified_backups(request.platform)
             if is_complete(store, each.backup_id)
         ]
-        if not backup_id and not backups:
-            raise ParameterError("検証済みのバックアップが保存先にまだありません。")
-        if backup_id and backup_id not in backups and not is_complete(store, backup_id):
-            usable = f"使えるのは {'、'.join(backups[-10:])} です。" if backups else ""
-            raise ParameterError(f"バックアップ '{backup_id}' は使えません。{usable}")
+        if not (backup_id or backups) or (
+            backup_id not in ("", *backups) and not is_complete(store, backup_id)
+        ):
+            raise _unusable(
+                backup_id, backups or [each for each in store.names(FOLDER) if is_complete(store, each)]
+            )
         return find_backup(
             request.platform,
             store,
@@ -207,6 +215,20 @@ class BackupRestore(ChecksShown, UnitBatch):
             day=request.business_date,
             without_mac=entered.without_mac,
         )
+
+
+def _unusable(backup_id: str, usable: Sequence[str]) -> BatchError:
+    if not usable:
+        return BackupError(
+            "検証済みのバックアップが保存先にまだありません。BATCH-001 の成功を待つか、先に BATCH-001 を実行してください。",
+            "NO_BACKUP",
+        )
+    named = (
+        f"バックアップ '{backup_id}' は使えません"
+        if backup_id
+        else "台帳に検証済みのバックアップがありません"
+    )
+    return ParameterError(f"{named}。使えるのは {'、'.join(usable[-10:])} です。")
 
 
 def _accepted(work: Work) -> tuple[str, ...]:

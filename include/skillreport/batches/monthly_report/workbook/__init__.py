@@ -7,6 +7,7 @@ from datetime import datetime, time, timedelta
 from typing import IO
 
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from include.skillreport.batches.monthly_report.report import MonthlyReport, last_day_of
 from include.skillreport.batches.monthly_report.wording import words
@@ -20,13 +21,19 @@ from include.skillreport.core.written_dates import month_in_words
 __all__ = ["Person", "write_workbook"]
 
 
-def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[bytes]) -> None:
-    """Write the workbook. Equal reports and people give equal bytes. People are read one by one, for constant memory."""
+def write_workbook(
+    report: MonthlyReport, people: Iterable[Person], stream: IO[bytes], temporary_folder: str
+) -> None:
+    """Write the workbook. Equal reports and people give equal bytes. People are read one by one, for constant memory.
+
+    ``temporary_folder`` takes the rows until the end. They contain people's names.
+    """
     workbook = xlsxwriter.Workbook(
         stream,
         {
             # XlsxWriter writes each row to disk at once, so each sheet must be written from top to bottom.
             "constant_memory": True,
+            "tmpdir": temporary_folder,
             "strings_to_formulas": False,
             "strings_to_urls": False,
             "strings_to_numbers": False,
@@ -50,4 +57,12 @@ def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[b
         write_skills(book)
         write_definitions(book)
     finally:
+        _close(workbook)
+
+
+def _close(workbook: xlsxwriter.Workbook) -> None:
+    """Close the workbook. :raises OSError: a file cannot be written; XlsxWriter hides it in an error of its own."""
+    try:
         workbook.close()
+    except FileCreateError as error:
+        raise error.args[0] from None
