@@ -218,7 +218,9 @@ def test_older_code_runs_on_a_schema_that_only_expanded(database: Database, tmp_
         check_deployment(platform)
         assert check_database(database.dsn).fits
         for command in (upgrade, detach, attach, plan):
-            with pytest.raises(SchemaError, match=f"版 {REVISION} で、.*upgrade、detach、attach は新しいコードで"):
+            with pytest.raises(
+                SchemaError, match=f"版 {REVISION} で、.*upgrade、detach、attach は新しいコードで"
+            ):
                 command(database.dsn)
         assert snapshot(connection) == before
 
