@@ -8,8 +8,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -33,6 +36,8 @@ _EXAMPLES = """\
   %(prog)s backup --store s3://bucket/batch list --json"""
 _SCRIPT = "skill-batch"
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def command_parser() -> argparse.ArgumentParser:
     """The parser of all commands. Each sets its function as ``run``."""
@@ -53,8 +58,45 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _SignalledError(KeyboardInterrupt):
+    """A signal has ended the command. psycopg cancels the statement that is running."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise the first signal that ends a process, so that the command removes its files and databases. Further ones are ignored.
+
+    A signal that was ignored before (``nohup``) stays ignored.
+    """
+
+    def end(number: int, _: object) -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)
+        raise _SignalledError(signal.Signals(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = {
+        each: signal.getsignal(each) for each in _ENDING if signal.getsignal(each) is not signal.SIG_IGN
+    }
+    for each in handled:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each, before in handled.items():
+            signal.signal(each, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status. 1 is a failure, with a sentence on standard error, and 2 is wrong usage."""
+    """The command line; returns the exit status. 1 is a failure, with a sentence on standard error, 2 is wrong usage, and
+    128 and the number of a signal an interruption.
+    """
     parser = command_parser()
     if "_ARGCOMPLETE" in os.environ:
         # The shell asks for completions: eval "$(register-python-argcomplete skill-batch)".
@@ -65,7 +107,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S %z")
     logging.getLogger("include.skillreport").setLevel(logging.DEBUG if options.verbose else logging.INFO)
     try:
-        return options.run(options) or 0
+        with _signals_raised():
+            return options.run(options) or 0
+    except _SignalledError as ended:
+        # The terminal of a lost session is gone.
+        with suppress(OSError):
+            print(
+                f"{options.action}: シグナル {ended.number.name} で中断し、途中のものを片付けました。",
+                file=sys.stderr,
+            )
+        return 128 + ended.number
     except argparse.ArgumentError as error:
         parser.error(str(error))
     except (BatchError, psycopg.Error, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -229,6 +230,22 @@ def test_a_deployer_that_waits_too_long_for_an_index_says_so(
             SchemaError, match=rf"^索引 {index} の作成は、{re.escape(TASK)} \({batch.info.user}, "
         ):
             upgrade(database.dsn)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_command_after_it_has_cleared_up(database: Database, number: signal.Signals) -> None:
+    """The other end of a lost SSH session sends SIGHUP."""
+    command = [sys.executable, "-m", "include.skillreport", "detach", "--dsn", database.dsn]
+    with database.connect("batch_platform") as batch, batch.transaction():
+        batch.execute("SELECT FROM batch.all_tenant")
+        process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+        wait_for_blocked_statement(database)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=LIMIT_SECONDS)
+
+    assert process.returncode == 128 + number
+    assert said.splitlines()[-1] == f"detach: シグナル {number.name} で中断し、途中のものを片付けました。"
+    assert "Traceback" not in said
 
 
 TASK = "batch_003_statistics scheduled__2026-11-01T17:00:00+00:00"
