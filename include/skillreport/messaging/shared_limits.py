@@ -172,6 +172,6 @@ def _announce(
 ) -> list[dict[str, Any]]:
     keys = list(by_key)
     with connection.transaction():
-        _SQL.execute(connection, "clear_killed_senders", keys=keys, lock=SENDER_LOCK)
+        _SQL.execute(connection, "clear_killed_senders", lock=SENDER_LOCK)
         _SQL.execute(connection, "announce_sender", keys=keys, owner=owner)
         return _SQL.rows(connection, "load_limits", keys=keys, owner=owner)

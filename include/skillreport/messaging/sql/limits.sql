@@ -6,8 +6,7 @@ WHERE
         SELECT killed.limit_key, killed.owner
         FROM batch.limit_sender AS killed
         WHERE
-            killed.limit_key = any(%(keys)s::text[])
-            AND hashtext(killed.owner)::oid <> all(
+            hashtext(killed.owner)::oid <> all(
                 array(
                     SELECT alive.objid
                     FROM pg_locks AS alive
