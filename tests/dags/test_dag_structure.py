@@ -101,7 +101,7 @@ def test_the_attempts_of_a_killed_task_outlast_a_minute_without_the_api_server(d
     """A worker that cannot reach the API server ends without an exception, so that no retry policy decides."""
     for dag in dags.values():
         for task in dag.tasks:
-            assert task.retries * task.retry_delay >= timedelta(minutes=1), task.task_id
+            assert (task.retries or 0) * task.retry_delay >= timedelta(minutes=1), task.task_id
             assert not task.retry_exponential_backoff
 
 
