@@ -315,8 +315,8 @@ WHERE
 RETURNING message_id, status;
 
 -- name: record_results
--- Only the owner of the lease records a result. If the lease expired, park_crashed has already changed the row. The run counts the
--- results that were recorded, so that a kill or a repetition changes no figure.
+-- Only the owner of the lease records a result. If the lease expired, park_crashed has already changed the row. The run counts
+-- the results that were recorded, so that a kill or a repetition changes no figure.
 WITH recorded AS (
     UPDATE batch.outbox AS message
     SET
@@ -354,12 +354,13 @@ counted AS (
     FROM (
         SELECT recorded.tenant_id, figure.name, count(*) AS messages
         FROM recorded
-        CROSS JOIN LATERAL (
-            VALUES
-            ('totalNotifications'),
-            ((%(words)s::jsonb ->> recorded.status) || 'Count'),
-            ((%(words)s::jsonb ->> recorded.status) || '_' || recorded.channel)
-        ) AS figure (name)
+        CROSS JOIN
+            LATERAL (
+                VALUES
+                ('totalNotifications'),
+                ((%(words)s::jsonb ->> recorded.status) || 'Count'),
+                ((%(words)s::jsonb ->> recorded.status) || '_' || recorded.channel)
+            ) AS figure (name)
         WHERE figure.name IS NOT null
         GROUP BY recorded.tenant_id, figure.name
     ) AS figures

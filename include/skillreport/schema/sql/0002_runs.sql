@@ -1,6 +1,7 @@
 -- What an execution did stays true over retries and clears.
 
--- The figures of committed work (Batch.effects). The attempts of a run add to them, and a run that is opened again takes them over.
+-- The figures of committed work (Batch.effects). The attempts of a run add to them, and a run that is opened again takes them
+-- over.
 ALTER TABLE batch.tenant_outcome ADD COLUMN effects jsonb NOT NULL DEFAULT '{}';
 COMMENT ON COLUMN batch.tenant_outcome.effects IS
 'What the committed work of all attempts of the Airflow run has done, as figures: messages sent, rows deleted';
@@ -14,15 +15,19 @@ RETURN CASE
         SELECT jsonb_object_agg(figure.name, figure.total)
         FROM (
             SELECT each.key AS name, sum(each.value::numeric) AS total
-            FROM (SELECT * FROM jsonb_each(known) UNION ALL SELECT * FROM jsonb_each(further)) AS each
+            FROM (
+                SELECT * FROM jsonb_each(known)
+                UNION ALL
+                SELECT * FROM jsonb_each(further)
+            ) AS each
             GROUP BY each.key
         ) AS figure
     )
 END;
 COMMENT ON FUNCTION batch.add_figures(jsonb, jsonb) IS 'The sums of two objects of numbers, by name.';
 
--- An outcome changes two to four times in a run. No index contains a column that these changes write, and a page keeps room, so that
--- they are heap-only: the indexes are not written again.
+-- An outcome changes two to four times in a run. No index contains a column that these changes write, and a page keeps room, so
+-- that they are heap-only: the indexes are not written again.
 ALTER TABLE batch.tenant_outcome SET (fillfactor = 70);
 DROP INDEX batch.tenant_outcome_failed;
 

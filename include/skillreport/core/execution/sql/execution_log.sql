@@ -82,10 +82,9 @@ WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS
 
 -- name: close_execution
 -- The counts come from the outcome rows, so they are correct when the run is closed again (after an instance was cleared). A
--- total sums a numeric figure of the tenants' details, including the work of failed tenants before their failure, and what earlier
--- executions of the run have done for tenants that it no longer has. `results` lists
--- the first failures, and `resultsLeftOut` counts the rest; tenant_outcome has all rows. A tenant has succeeded if all its parts
--- have.
+-- total sums a numeric figure of the tenants' details, including the work of failed tenants before their failure, and what
+-- earlier executions of the run have done for tenants that it no longer has. `results` lists the first failures, and
+-- `resultsLeftOut` counts the rest; tenant_outcome has all rows. A tenant has succeeded if all its parts have.
 WITH outcome AS (
     SELECT
         count(*) FILTER (WHERE has_succeeded) AS success_count,

@@ -156,8 +156,8 @@ ORDER BY outcome.tenant_id
 ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
     status = excluded.status,
     effects = batch.add_figures(recorded.effects, excluded.effects),
-    details =
-    CASE excluded.details WHEN '{}' THEN recorded.details ELSE excluded.details END
+    details
+    = CASE excluded.details WHEN '{}' THEN recorded.details ELSE excluded.details END
     || batch.add_figures(recorded.effects, excluded.effects),
     notes = excluded.notes,
     records = greatest(recorded.records, excluded.records),

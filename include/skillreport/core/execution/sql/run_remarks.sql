@@ -17,7 +17,11 @@ WITH earlier AS (
 
 effect AS (
     SELECT figure.key AS name, sum(figure.value::numeric) AS total
-    FROM (SELECT details FROM earlier UNION ALL SELECT %(details)s::jsonb) AS note
+    FROM (
+        SELECT details FROM earlier
+        UNION ALL
+        SELECT %(details)s::jsonb
+    ) AS note
     CROSS JOIN LATERAL jsonb_each(note.details) AS figure
     WHERE figure.key = any(%(effects)s)
     GROUP BY figure.key
