@@ -95,12 +95,18 @@ class LocalRun:
             if OPEN_RUN.id in self.failed:
                 return
 
-    def clear(self, name: str = FAILED) -> None:
-        """Clear the task, or all that has failed, with downstream."""
-        self.attempt += 1
+    def clear(self, name: str = FAILED, *, with_run: bool = True) -> None:
+        """Clear the task, or all that has failed, with downstream. Without its run, the run's number of clears stays."""
+        self.attempt += with_run
         for cleared in self._with_downstream(name):
             if last := self.tries.get(cleared):
                 self.tries[cleared] = replace(last, max_tries=last.try_number + last.retries)
+        self.retry(name)
+
+    def delete(self, name: str = FAILED) -> None:
+        """Delete the task instance, or all that have failed, with downstream, and queue the run again."""
+        for deleted in self._with_downstream(name):
+            self.tries.pop(deleted, None)
         self.retry(name)
 
     def retry(self, name: str = FAILED) -> None:

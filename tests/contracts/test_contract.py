@@ -160,6 +160,24 @@ def test_a_tenant_that_fails_stops_no_other(case: Case, trial: Trial) -> None:
         assert difference_of(expected, found) == ""
 
 
+@pytest.mark.parametrize(
+    "case", [_marked(case) for case in CASES if case.break_tenant and case.person], ids=str
+)
+def test_a_failed_operation_does_not_run_again_in_its_users_name(case: Case, trial: Trial) -> None:
+    """Airflow's role User may delete task instances, queue a run again, and clear without the run."""
+    assert case.break_tenant is not None
+    repair = case.break_tenant(trial.world)
+    run = trial.run(sharding=TOGETHER)
+    repair()
+    assert run.has_failed
+    before = read_state(trial.world)
+    for task in reversed(run.tasks):
+        for again in (run.delete, run.clear_alone):
+            again(task)
+            assert run.has_failed, task
+            assert read_state(trial.world).changed_since(before) == set(), task
+
+
 @pytest.mark.long
 @promised(Promise.ANYWHERE)
 def test_a_run_that_is_killed_anywhere_ends_as_an_undisturbed_one(trial: Trial) -> None:

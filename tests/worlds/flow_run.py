@@ -122,6 +122,14 @@ class FlowRun:
         """Clear the task, or all that has failed, with downstream."""
         self._do(lambda: self._local.clear(task))
 
+    def clear_alone(self, task: str) -> None:
+        """Clear the task with downstream, but leave the run's number of clears as it is."""
+        self._do(lambda: self._local.clear(task, with_run=False))
+
+    def delete(self, task: str) -> None:
+        """Delete the task's instance with downstream, and queue the run again."""
+        self._do(lambda: self._local.delete(task))
+
     def retry(self, task: str) -> None:
         """Run the task again with downstream, as Airflow does by itself after a kill."""
         self._do(lambda: self._local.retry(task))
