@@ -26,6 +26,7 @@ from include.skillreport.schema.deploy import PLATFORM, attach, detach, plan, up
 from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.revisions import BASELINE, BASELINE_REVISION, SCRIPTS, head_revision
+from tests.airflow_installation import PROJECT
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.schema.catalogue import relations, rows_of, snapshot
 from tests.worlds.next_version import HEAD, MORE_COLUMNS, OTHER_COLUMNS, REVISION, VERSION, add_revision
@@ -264,6 +265,33 @@ def test_the_way_out_makes_the_schema_anew(database: Database) -> None:
         check_deployment(connection)
 
 
+# The page for developers -----------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_page_is_a_revision(database: Database, tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "develop" / "schema.md").read_text(encoding="utf-8")
+    example = "0042_reminders"
+    number = int(HEAD[:4]) + 1
+    schema = shutil.copytree(SCRIPTS, tmp_path / "schema", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in re.findall(
+        r'^```\w+ title="include/skillreport/schema/([^"]+)"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
+    ):
+        path = schema / name.replace(example, f"{number:04}_reminders")
+        assert not path.exists()
+        text = text.replace(example, path.stem).replace("0041_newest", HEAD)
+        path.write_text(text, encoding="utf-8")
+    with _code_in(schema), database.connect() as connection:
+        upgrade(database.dsn)
+
+        assert connection.execute("SELECT revision FROM batch.board_deployment").fetchone() == (
+            f"{number:04}_reminders",
+        )
+        policies = connection.execute(
+            "SELECT policyname FROM pg_policies WHERE tablename = 'telephone_reminder' ORDER BY policyname"
+        ).fetchall()
+        assert policies == [("own_tenants",), ("platform",)]
+
+
 # The files -------------------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +351,13 @@ def _next_code(folder: Path, *, oldest_code: str = "1.0.0", view: str = MORE_COL
     """The code of the next version, until the block ends."""
     scripts = shutil.copytree(SCRIPTS, folder / "next", ignore=shutil.ignore_patterns("__pycache__"))
     add_revision(scripts, view=view)
+    with _code_in(scripts, oldest_code=oldest_code):
+        yield
+
+
+@contextmanager
+def _code_in(scripts: Path, *, oldest_code: str = "1.0.0") -> Iterator[None]:
+    """The code of the next version, with this copy of ``include/skillreport/schema``, until the block ends."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (revisions, deploy):
             patch.setattr(module, "SCRIPTS", scripts)
