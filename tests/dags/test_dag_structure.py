@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import MISSING, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from include.skillreport.core.operation_catalog import (
     RUN_SPECS,
 )
 from include.skillreport.core.run_plan import plan_of
-from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.core.run_spec import BatchSpec, OperationSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
@@ -65,6 +66,13 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
     assert (len(FAMILIES), len(OPERATIONS)) == (3, 12)
+
+
+def test_operators_read_only_what_somebody_wrote_about_the_batch() -> None:
+    texts = {BatchSpec: {"can_wait", "missed_runs", "sent_late"}, OperationSpec: {"can_wait"}}
+    for entry, names in texts.items():
+        without = {field.name for field in fields(entry) if field.default is MISSING}
+        assert names <= without
 
 
 def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:

@@ -42,6 +42,7 @@ DATA_BACKUP = BatchSpec(
     can_wait="1 回は待てます。前日のバックアップがあります。2 日続けて失敗したら、すぐに直します。",
     makes=(assets.BACKUP,),
     missed_runs="最新の 1 回だけ。過去の状態は取れません。",
+    sent_late="何も送りません。",
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",
@@ -56,6 +57,9 @@ LOG_CLEANUP = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     per_tenant=False,
     takes_tenants=False,
+    can_wait="待てます。次の実行が続きをします。",
+    missed_runs="不要です。次の予定が続きをします。",
+    sent_late="何も送りません。",
 )
 STATISTICS = BatchSpec(
     id="BATCH-003",
@@ -79,6 +83,7 @@ STATISTICS = BatchSpec(
     ),
     backfills=True,
     missed_runs="**必要です。** 止まった日を 1 日ずつ。月次レポートが使います。",
+    sent_late="何も送りません。",
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -180,6 +185,7 @@ INACTIVE_TENANTS = BatchSpec(
     backfills=True,
     missed_runs="ふだんは不要です。最新の 1 回が、止まった間も数えます。それが失敗したときは、過去分を再実行できます。",
     sent_late="過去分再実行は、警告を止めて「再開の承認」を出します。手動実行は送ります。",
+    can_wait="待てます。次の実行が続きをします。",
 )
 SETTINGS_SYNC = BatchSpec(
     id="BATCH-018-05",
@@ -192,6 +198,8 @@ SETTINGS_SYNC = BatchSpec(
     time_limit=timedelta(minutes=45),
     works_on=WorksOn.RUN_DATE,
     sent_late="見つけた設定の問題（今の値）。",
+    can_wait="待てます。次の実行が続きをします。",
+    missed_runs="不要です。次の予定が続きをします。",
 )
 SCHEDULED_NOTIFICATIONS = BatchSpec(
     id="BATCH-019-01",
@@ -226,6 +234,8 @@ NOTIFICATION_RETRY = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     sent_late="待っている通知を、今送ります。",
+    can_wait="待てます。次の実行が続きをします。",
+    missed_runs="不要です。次の予定が続きをします。",
 )
 EXTERNAL_SYNC = BatchSpec(
     id="BATCH-019-03",
@@ -239,6 +249,8 @@ EXTERNAL_SYNC = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     sent_late="保留した名簿の知らせ（今の名簿）。",
+    can_wait="待てます。次の実行が続きをします。",
+    missed_runs="不要です。次の予定が続きをします。",
 )
 NOTIFICATION_LOG_CLEANUP = BatchSpec(
     id="BATCH-019-04",
@@ -253,6 +265,9 @@ NOTIFICATION_LOG_CLEANUP = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait="待てます。次の実行が続きをします。",
+    missed_runs="不要です。次の予定が続きをします。",
+    sent_late="何も送りません。",
 )
 NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     id="BATCH-019-05",
@@ -269,6 +284,7 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     severity=Severity.HIGH,
     can_wait="待てます。ただしメールサーバーの失敗は、9 時までに直します。",
     sent_late="見つけた設定の問題（テナントの管理者へ、今の値）。",
+    missed_runs="不要です。次の予定が続きをします。",
 )
 
 BATCHES: tuple[BatchSpec, ...] = (

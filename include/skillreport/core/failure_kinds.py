@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING, RESTORE_BACKUP
-from include.skillreport.core.run_spec import OperationSpec, RunSpec
+from include.skillreport.core.run_spec import MANUAL_RUN, OperationSpec, RunSpec
 
 # The code of a tenant or step whose task was killed.
 NO_RESULT = "NO_RESULT"
@@ -127,7 +127,7 @@ def runbook_of(*specs: RunSpec) -> str:
     kinds = [*(kind for each in specs for kind in own_kinds(each)), _of(failure_kinds()[-1], spec)]
     cases = "".join(f"    * *{kind.meaning}* — {kind.remedy()}\n" for kind in kinds)
     return (
-        f"* **朝まで待てるか**: {OperationSpec.can_wait if others else spec.can_wait}\n"
+        f"* **朝まで待てるか**: {MANUAL_RUN if others else spec.can_wait}\n"
         f"* **どこを見るか**: {failed}。インスタンス名は対象（テナントコードなど）です。"
         "理由はログの最後の 1 行と `batch.tenant_outcome` にあります。\n"
         f"* **対処**: アラートとボードの「対処」のとおりにします。全部の種類は、ボードの「ヘルプ」の「失敗の種類」にあります。\n{cases}"

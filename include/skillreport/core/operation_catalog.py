@@ -15,7 +15,7 @@ from include.skillreport.core.catalog import (
     SETTINGS_SYNC,
     TENANT_BILLING,
 )
-from include.skillreport.core.run_spec import OperationSpec, RunSpec, Severity, WorksOn
+from include.skillreport.core.run_spec import MANUAL_RUN, OperationSpec, RunSpec, Severity, WorksOn
 
 OPERATE_INVOICES = OperationSpec(
     id="OPERATE-INVOICES",
@@ -27,6 +27,7 @@ OPERATE_INVOICES = OperationSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
+    can_wait=MANUAL_RUN,
 )
 OPERATE_NOTIFICATIONS = OperationSpec(
     id="OPERATE-NOTIFICATIONS",
@@ -38,6 +39,7 @@ OPERATE_NOTIFICATIONS = OperationSpec(
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait=MANUAL_RUN,
 )
 RESTORE_BACKUP = OperationSpec(
     id="RESTORE-BACKUP",
@@ -49,6 +51,7 @@ RESTORE_BACKUP = OperationSpec(
     time_limit=timedelta(hours=6),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait=MANUAL_RUN,
 )
 UNDO_SETTINGS_SYNC = OperationSpec(
     id="UNDO-SETTINGS-SYNC",
@@ -60,6 +63,7 @@ UNDO_SETTINGS_SYNC = OperationSpec(
     time_limit=timedelta(minutes=45),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait=MANUAL_RUN,
 )
 APPROVE_INVOICES = OperationSpec(
     id="APPROVE-INVOICES",
@@ -112,6 +116,7 @@ OPERATE_CONTRACTS = OperationSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait=MANUAL_RUN,
 )
 APPROVE_CONTRACTS = OperationSpec(
     id="APPROVE-CONTRACTS",
@@ -150,6 +155,7 @@ OFFBOARD_TENANT = OperationSpec(
     time_limit=timedelta(hours=6),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait=MANUAL_RUN,
 )
 APPROVE_OFFBOARDING = OperationSpec(
     id="APPROVE-OFFBOARDING",

@@ -28,6 +28,10 @@ class WorksOn(Enum):
     RUN_DATE = "run date"
 
 
+# Whether a failure of a manual run can wait.
+MANUAL_RUN = "手動実行なので、始めた人が判断します。"
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchFamily:
     """A family of batches: a folder under ``dags/``, a tag, and a DAG that runs several of its batches manually."""
@@ -44,10 +48,11 @@ class RunSpec:
     ``time_limit`` applies to the entire run. ``retries`` excludes the first attempt (the customer's "attempts: 3" means two retries).
     ``mapped_task`` is the id of the task that Airflow maps over the tenants, ``mapped_task_name`` its name in the UI. ``per_tenant`` is
     false for units other than tenants. ``takes_tenants`` is false if every run works on all tenants, so that none can be named.
-    ``can_wait`` tells operators if a failure can wait until the morning. ``cron`` is the schedule; empty: all runs are manual. ``steps``
-    are the ids of the own tasks before the mapped task; ``run_plan`` has the full order. ``read_name`` is the UI name of ``read_logs``,
-    whose id is always the same, because clearing an open run needs it. ``confirms_resumption``: after a pause, a scheduled run holds its
-    messages until a user approves them. ``backfills``: Airflow may run missed days later (``airflow backfill``).
+    ``can_wait`` tells operators if a failure can wait until the morning; texts for operators have no defaults. ``cron`` is the schedule;
+    empty: all runs are manual. ``steps`` are the ids of the own tasks before the mapped task; ``run_plan`` has the full order.
+    ``read_name`` is the UI name of ``read_logs``, whose id is always the same, because clearing an open run needs it.
+    ``confirms_resumption``: after a pause, a scheduled run holds its messages until a user approves them. ``backfills``: Airflow may run
+    missed days later (``airflow backfill``).
     """
 
     id: str
@@ -57,11 +62,11 @@ class RunSpec:
     mapped_task_name: str
     time_limit: timedelta
     works_on: WorksOn
+    can_wait: str
     severity: Severity = Severity.MEDIUM
     per_tenant: bool = True
     takes_tenants: bool = True
     retries: int = 2
-    can_wait: str = "待てます。次の実行が続きをします。"
     cron: str = ""
     steps: tuple[str, ...] = ()
     read_name: str = "ログ読込"
@@ -99,11 +104,11 @@ class BatchSpec(RunSpec):
     """
 
     family: BatchFamily
+    missed_runs: str
+    sent_late: str
     after: BatchSpec | None = None
     makes: tuple[AssetSpec, ...] = ()
     reads: tuple[AssetSpec, ...] = ()
-    missed_runs: str = "不要です。次の予定が続きをします。"
-    sent_late: str = "何も送りません。"
     _folder = "batches"
 
     @property
@@ -122,5 +127,4 @@ class OperationSpec(RunSpec):
     """A manual operation on the results, inputs or tenants of ``batch``. With a ``cron`` it also runs on a schedule."""
 
     batch: BatchSpec
-    can_wait: str = "手動実行なので、始めた人が判断します。"
     _folder = "operations"
