@@ -222,7 +222,7 @@ def _no_inodes(store: ObjectStore, root: Path) -> None:
         (_no_inodes, "の inode（作れるファイルの数）がなくなりました。空き容量は残っています。"),
     ],
 )
-def test_what_an_administrator_repairs_is_named_with_advice(
+def test_errors_of_disks_are_named_with_advice(
     store: ObjectStore, root: Path, use: Callable[[ObjectStore, Path], None], sentence: str
 ) -> None:
     with pytest.raises(StorageError, match=re.escape(f"保存先 {root} {sentence}")) as raised:

@@ -81,7 +81,7 @@ def test_a_full_folder_is_named_with_what_to_do(place: Path) -> None:
     assert [str(each.value) for each in (of_file, of_folder)] == [expected] * 2
 
 
-def test_a_folder_that_is_full_from_the_start_is_not_left_for_another(place: Path) -> None:
+def test_a_folder_that_is_full_from_the_start_is_kept(place: Path) -> None:
     """Python's own choice leaves a TMPDIR into which it cannot write."""
     with small_disk(place, files=1):
         for make in (temporary_file, temporary_folder):

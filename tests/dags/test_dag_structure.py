@@ -105,7 +105,7 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
 
 
-def test_the_attempts_of_a_killed_task_outlast_a_minute_without_the_api_server(dags: dict[str, DAG]) -> None:
+def test_attempts_outlast_a_minute_without_the_api_server(dags: dict[str, DAG]) -> None:
     """A worker that cannot reach the API server ends without an exception, so that no retry policy decides."""
     for dag in dags.values():
         for task in dag.tasks:

@@ -169,7 +169,7 @@ def test_a_complaint_is_known_by_the_returned_letter_or_the_envelope_sender() ->
     assert report_in(arf(rcpt_to="<Taro@example.jp>"), ADDRESSES).recipients == {"taro@example.jp"}
 
 
-def test_a_complaint_that_amazon_ses_passes_on_is_known_by_its_own_recipient() -> None:
+def test_a_complaint_of_amazon_ses_is_known_by_its_recipient() -> None:
     """SES sends it to the Return-Path, and replaces Message-ID and envelope sender."""
     to = f"bounce+{ID}@example.jp"
     mail = arf(to=to, returned="<0100018f@email.amazonses.com>", mail_from="0100018f@ap.amazonses.com")

@@ -85,7 +85,7 @@ def tried(host: psycopg.Connection, channel: str = "email") -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def test_three_timeouts_end_the_server_for_this_run_and_for_those_beside_it(
+def test_three_timeouts_end_the_server_for_all_running_instances(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     with services.held("email"):

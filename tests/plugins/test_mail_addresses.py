@@ -96,7 +96,7 @@ def test_no_name_makes_a_header_of_its_own(services: StandIns, line_break: str) 
 
 
 @pytest.mark.parametrize("line_break", ["=0D=0A", "=0A", "=0D"])
-def test_an_encoded_word_in_a_title_or_a_name_is_shown_as_it_is(services: StandIns, line_break: str) -> None:
+def test_an_encoded_word_is_shown_as_it_is(services: StandIns, line_break: str) -> None:
     word = f"=?utf-8?q?x{line_break}Bcc:_evil@example.com?="
     alert = Alert(f"{word} の失敗", ("本文",))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import psycopg
 
@@ -119,10 +120,7 @@ def dispatch_due(
         known = load_preferences(connection, settings, now) if preferences is None else preferences
         integrations = load_channel_rows(connection, with_own_mail_server(known))
 
-    def postpone(current: psycopg.Connection) -> None:
-        with tenant_transaction(current, tenant_ids):
-            _postpone(current, known, clock())
-
+    postpone = partial(_postpone, tenant_ids=tenant_ids, preferences=known, clock=clock)
     configs = configs_of(integrations)
     _revive_doubted(connection, tenant_ids, configs, network, now)
     postpone(connection)
@@ -180,15 +178,22 @@ def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:
     return reports
 
 
-def _postpone(connection: psycopg.Connection, preferences: Mapping[str, Preferences], now: datetime) -> None:
+def _postpone(
+    connection: psycopg.Connection,
+    tenant_ids: Sequence[str],
+    preferences: Mapping[str, Preferences],
+    clock: Callable[[], datetime],
+) -> None:
     """Postpone messages that the tenants have switched off, and in quiet hours messages that are not urgent."""
-    outbox.postpone_switched_off(connection, load_switched_off(connection, now).entries(), now)
-    ends_at = {
-        tenant_id: end
-        for tenant_id, each in preferences.items()
-        if (end := quiet_until(each.settings.quiet_hours, now, each.zone))
-    }
-    outbox.postpone_quiet(connection, ends_at)
+    with tenant_transaction(connection, tenant_ids):
+        now = clock()
+        outbox.postpone_switched_off(connection, load_switched_off(connection, now).entries(), now)
+        ends_at = {
+            tenant_id: end
+            for tenant_id, each in preferences.items()
+            if (end := quiet_until(each.settings.quiet_hours, now, each.zone))
+        }
+        outbox.postpone_quiet(connection, ends_at)
 
 
 def owner_of(run: Run) -> str:

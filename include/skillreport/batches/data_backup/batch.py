@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any, Self
 
 import psycopg
@@ -63,7 +62,8 @@ from include.skillreport.batches.data_backup.ownership import (
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.remarks import dump_remark, left_out_remark
 from include.skillreport.batches.data_backup.restore import restore_database
-from include.skillreport.batches.data_backup.server import DatabaseServer, dump_processes, list_tables
+from include.skillreport.batches.data_backup.room import require_local_room, too_small
+from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
 from include.skillreport.batches.data_backup.tenant_export import (
@@ -155,7 +155,7 @@ class DataBackupBatch(TenantBatch):
         server = self._access.server()
         server.check()
         size = server.sizes()
-        self._require_local_room(size, f"dump-{work.run.execution_id}")
+        require_local_room(self._settings.jobs, size, f"dump-{work.run.execution_id}")
         is_repeated = has_begun(work.connection, work.run)
         if not is_repeated:
             self._require_store_room(size, work)
@@ -244,7 +244,7 @@ class DataBackupBatch(TenantBatch):
             return
         server, backup = self._access.server(), unfinished_backup(work.connection, work.run)
         owner = f"check-{work.run.execution_id}"
-        self._require_local_room(server.sizes(), owner)
+        require_local_room(self._settings.jobs, server.sizes(), owner)
         scratch = server.scratch_database(backup.backup_id)
         server.drop(scratch)
         packer = self._access.packer(work.files, backup.backup_id, encrypted=backup.encrypted)
@@ -372,38 +372,20 @@ class DataBackupBatch(TenantBatch):
         """Record an incomplete backup as failed. Its scratch database stays until the next run, because tasks may be cleared."""
         close_as_failed(work.connection, work.run)
 
-    # Shared by the steps
-
-    def _require_local_room(self, size: DatabaseSize, owner: str) -> None:
-        """Check the space. :raises BackupError: the temporary folder is too small, with the folder, the bytes and the largest table."""
-        processes = dump_processes(self._settings.jobs)
-        needed = size.spool_bytes(processes)
-        with temporary_folder(owner) as spool:
-            available = disk_usage(spool).free
-            if available < needed:
-                table = max(size.tables, key=lambda table: table.bytes)
-                raise BackupError(
-                    f"{_too_small(spool, needed, available)}。"
-                    f"最も多く必要なのは表 {table.schema}.{table.name} の {table.bytes:,} バイトです"
-                    f"（{processes} 表を同時に処理します）。空けるか、置き場所（TMPDIR）を広げてください。"
-                )
-
     def _require_store_room(self, size: DatabaseSize, work: Work) -> None:
         """Check the space. :raises BackupError: a local store is too small, with the folder and the bytes."""
         free = work.store.free_bytes() if work.store else None
         if work.store is None or free is None:
             return
-        row = _SQL.execute(
-            work.connection, "last_backup_bytes", execution_id=work.run.execution_id
-        ).fetchone()
+        row = _last_backup(work.connection, work.run)
         needed = row[1] * _GROWTH_PERCENT // 100 if row else size.database_bytes
         if free < needed:
             raise BackupError(
-                f"{_too_small(work.store.location(FOLDER), needed, free)}。空けるか、置き場所を広げてください。"
+                f"{too_small(work.store.location(FOLDER), needed, free)}。空けるか、置き場所を広げてください。"
             )
 
     def _require_size(self, platform: psycopg.Connection, run: Run, dump_bytes: int) -> None:
-        row = _SQL.execute(platform, "last_backup_bytes", execution_id=run.execution_id).fetchone()
+        row = _last_backup(platform, run)
         # Deleted tenants explain a smaller dump.
         least = max(0, row[0] - row[2]) * self._settings.least_percent / 100 if row else 0
         if dump_bytes < least and not run.options["accept_smaller"]:
@@ -448,5 +430,5 @@ class DataBackupBatch(TenantBatch):
             verify_restored(connection, schema, manifest)
 
 
-def _too_small(place: str, needed: int, available: int) -> str:
-    return f"{place} の空き容量が足りません（必要 {needed:,} バイト、空き {available:,} バイト）"
+def _last_backup(platform: psycopg.Connection, run: Run) -> tuple[int, ...] | None:
+    return _SQL.execute(platform, "last_backup_bytes", execution_id=run.execution_id).fetchone()
