@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -173,6 +176,79 @@ def test_a_damaged_archive_restores_nothing(backups: Backups, rows: psycopg.Conn
     assert ids(rows) == set()
 
 
+def forge(backups: Backups, **changed: Any) -> str:
+    """Add an archive as a writer of the store can make it: a copy with changed rows and its own correct hashes. Returns its name."""
+    folder = backups.root / folder_of("A")
+    (manifest,) = folder.rglob("*.manifest.json")
+    content = json.loads(manifest.read_bytes())
+    (file,) = content["files"]
+    part = backups.root / file["key"]
+    rows = [json.loads(line) | changed for line in gzip.decompress(part.read_bytes()).splitlines()]
+    forged = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    file |= {"sha256": hashlib.sha256(forged).hexdigest(), "bytes": len(forged)}
+    part.write_bytes(forged)
+    listing = json.dumps(content).encode()
+    name = f"{manifest.name.removesuffix('.manifest.json')[:-12]}{hashlib.sha256(listing).hexdigest()[:12]}"
+    manifest.unlink()
+    manifest.with_name(f"{name}.manifest.json").write_bytes(listing)
+    return f"{manifest.parent.name}/{name}"
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"is_deleted": False}, {"id": "new", "employee_id": "nobody", "is_deleted": False}]
+)
+def test_an_archive_without_its_record_in_the_database_is_listed_and_not_restored(
+    backups: Backups, rows: psycopg.Connection, changed: dict[str, Any]
+) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    archive = forge(backups, **changed)
+
+    listing, _ = backups.restore("list_deleted_rows", "A")
+    result, _ = backups.restore("restore_deleted_rows", "A", archive=archive)
+
+    assert notes(backups, listing.execution_id) == [
+        f"{archive}: 復元できません（データベースに記録がないため、内容を確かめられません）"
+    ]
+    assert "データベースに記録がないため、内容を確かめられません" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+def test_an_archive_whose_deletion_was_rolled_back_has_no_record(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    row_id = planted(rows)
+    with backups.database.connect() as application, application.transaction():
+        application.execute('SELECT FROM "TRN_SkillRecord" FOR UPDATE')
+        clean(backups.database, backups.store)
+        (unrecorded,) = archive_names(backups.store, folder_of("A"))
+
+    assert ids(rows) == {row_id}
+    assert rows.execute("SELECT count(*) FROM batch.deleted_row_archive").fetchone() == (0,)
+    clean(backups.database, backups.store)
+    (name,) = {*archive_names(backups.store, folder_of("A"))} - {unrecorded}
+    assert rows.execute("SELECT tenant_id, archive FROM batch.deleted_row_archive").fetchall() == [
+        ("A", name)
+    ]
+
+
+def test_restored_rows_are_marked_as_deleted(backups: Backups, rows: psycopg.Connection) -> None:
+    """Whatever the archive says."""
+    row_id = planted(rows)
+    clean(backups.database, backups.store)
+    archive = forge(backups, is_deleted=False)
+    (manifest,) = backups.root.rglob("*.manifest.json")
+    rows.execute(
+        "UPDATE batch.deleted_row_archive SET archive = %s, manifest_sha256 = %s",
+        [archive, hashlib.sha256(manifest.read_bytes()).hexdigest()],
+    )
+
+    _, details = backups.restore("restore_deleted_rows", "A", archive=archive)
+
+    assert details["A"] == {"restored": 1, "existing": 0}
+    assert rows.execute('SELECT id, is_deleted FROM "TRN_SkillRecord"').fetchall() == [(row_id, True)]
+
+
 @pytest.mark.usefixtures("same_columns")
 def test_a_changed_table_refuses_and_a_new_column_gets_its_default(
     backups: Backups, rows: psycopg.Connection
@@ -233,7 +309,7 @@ def test_an_archive_is_restored_for_its_own_tenant_only(backups: Backups, rows: 
     target = backups.root / folder_of("B")
     (backups.root / folder_of("A")).rename(target)
     result, _ = backups.restore("restore_deleted_rows", "B", archive=archive)
-    assert "目録のテナントは A" in reasons(result)["B"]
+    assert "データベースに記録がない" in reasons(result)["B"]
     assert ids(rows) == set()
 
 
@@ -282,15 +358,20 @@ def test_one_row_of_another_tenant_refuses_the_whole_archive(
     assert ids(rows) == set()
 
 
-def test_rows_of_nobody_come_back(backups: Backups, rows: psycopg.Connection) -> None:
-    row_id = planted(rows)
+def test_rows_of_a_person_who_no_longer_exists_stay_in_the_archive(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    host_rows.user(rows, "A", "a2")
+    planted(rows)
+    kept = planted(rows, "a2")
     clean(backups.database, backups.store)
     left(rows)
 
-    _, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+    result, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
 
-    assert details["A"] == {"restored": 1, "existing": 0}
-    assert ids(rows) == {row_id}
+    assert details["A"] == {"restored": 1, "existing": 0, "ownerless": 1}
+    assert ids(rows) == {kept}
+    assert "従業員がもういない 1 行は戻していません" in notes(backups, result.execution_id)[0]
 
 
 def test_no_row_comes_back_to_a_deleted_tenant(backups: Backups, rows: psycopg.Connection) -> None:

@@ -57,7 +57,9 @@ def without_roles(found: Snapshot) -> Snapshot:
 # What the role may do ----------------------------------------------------------------------------------------------------
 
 
-def test_the_role_has_the_views_of_the_application_and_nothing_else(deployed_deletable: Database) -> None:
+def test_the_role_has_the_views_of_the_application_and_adds_to_the_record_of_archives(
+    deployed_deletable: Database,
+) -> None:
     with deployed_deletable.connect() as connection:
         accessible = connection.execute(
             """
@@ -91,8 +93,10 @@ def test_the_role_has_the_views_of_the_application_and_nothing_else(deployed_del
     tables = [table for table in deletion_list() if table.is_host and table.rule is not Rule.KEEP]
     rules = {f"batch.{view_of(table)}": table.rule for table in tables if view_of(table) in views}
     assert len(tables) - len(rules) <= 1  # before the migration the permissions of roles belong to nobody
-    assert set(accessible) == {(name, "SELECT") for name in rules} | {
-        (name, "DELETE" if rule is Rule.DELETE else "UPDATE") for name, rule in rules.items()
+    assert set(accessible) == {
+        *((name, "SELECT") for name in rules),
+        *((name, "DELETE" if rule is Rule.DELETE else "UPDATE") for name, rule in rules.items()),
+        ("batch.deleted_row_archive", "INSERT"),
     }
     assert {name for name in views if name.startswith("leaving_")} == {
         *KEYS,
@@ -119,6 +123,9 @@ def test_no_other_role_of_the_batches_reads_the_views(deployed_deletable: Databa
         'SELECT FROM public."TRN_SkillRecord"',
         'UPDATE public."HIS_AuditLog" SET old_values = null',
         "SELECT FROM batch.person_key",
+        "SELECT FROM batch.deleted_row_archive",
+        "INSERT INTO batch.deleted_row_archive VALUES ('T2', 'x', '2026-11-01', 'x')",
+        "DELETE FROM batch.deleted_row_archive",
         "SELECT FROM batch.leaving_person",
         "SELECT FROM batch.all_tenant",
         "DELETE FROM batch.outbox",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 from include.skillreport.core.execution.object_store import ObjectStore
 
@@ -26,8 +29,11 @@ class FaultyStore(ObjectStore):
         self._on_write(key)
         return super().write(key, content)
 
-    def read(self, key: str) -> bytes:
-        return self._reading(key, super().read(key))
+    @contextmanager
+    def reader(self, key: str) -> Iterator[IO[bytes]]:
+        with super().reader(key) as file:
+            content = file.read()
+        yield BytesIO(self._reading(key, content))
 
 
 def files(store: ObjectStore) -> list[str]:

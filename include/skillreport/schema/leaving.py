@@ -33,6 +33,9 @@ from include.skillreport.schema.host_contract import HostVariant, host_columns
 
 _HOST_VIEWS = Path(__file__).with_name("host_views")
 
+# The record of the archives of deleted rows. The role adds a row in the transaction that deletes rows, and reads none.
+_ARCHIVES = sql.Identifier("batch", "deleted_row_archive")
+
 # The tables of batch.leaving_person.
 _KEYS_OF_PEOPLE = (sql.Identifier("batch", "person_key"), sql.Identifier("batch", "frozen_person"))
 
@@ -57,7 +60,8 @@ def withdraw_deletion(driver: psycopg.Connection) -> None:
     """
     _drop_policies(driver)
     if count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [CLEANUP]):
-        driver.execute(sql.SQL("REVOKE ALL ON SCHEMA batch FROM {}").format(sql.Identifier(CLEANUP)))
+        for object_ in (sql.SQL("SCHEMA batch"), _ARCHIVES):
+            driver.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(object_, sql.Identifier(CLEANUP)))
 
 
 def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> None:
@@ -73,7 +77,14 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
         )
     for name in (f"leaving_{variant}", "leaving"):
         driver.execute((_HOST_VIEWS / f"{name}.sql").read_bytes())
-    driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
+    cleanup = sql.Identifier(CLEANUP)
+    driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(cleanup))
+    driver.execute(sql.SQL("GRANT INSERT ON {} TO {}").format(_ARCHIVES, cleanup))
+    driver.execute(
+        sql.SQL(
+            "CREATE POLICY leaving ON {} FOR INSERT TO {} WITH CHECK (tenant_id = ANY((SELECT batch.current_tenants())::text[]))"
+        ).format(_ARCHIVES, cleanup)
+    )
     keys, columns = primary_keys(driver), host_columns(driver)
     for table in deletion_list():
         # Before the multi-tenant migration, rows belong to no tenant if their tenant column would have a default.
@@ -88,7 +99,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
 
 
 def _drop_policies(driver: psycopg.Connection) -> None:
-    for relation in _KEYS_OF_PEOPLE:
+    for relation in (*_KEYS_OF_PEOPLE, _ARCHIVES):
         driver.execute(sql.SQL("DROP POLICY IF EXISTS leaving ON {}").format(relation))
 
 

@@ -43,6 +43,7 @@ from include.skillreport.core.errors import BatchError, ParameterError, Settings
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Unchecked
 from include.skillreport.core.execution.storage_errors import NoAccessError, NoSpaceError
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
 from tests.conftest import Database
@@ -514,7 +515,7 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
 
 def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: Backups) -> None:
     packer = taken.packer(taken.newest)
-    manifest = packer.parsed(MANIFEST, packer.manifest_bytes(manifest_path("A")))
+    manifest = packer.parsed(MANIFEST, packer.manifest_bytes(manifest_path("A"), Unchecked()))
     more = [replace(each, rows=each.rows + 1) for each in manifest.tables]
     with taken.server.connect() as connection:
         with (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,7 +26,7 @@ from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution import row_archive
 from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.row_archive import archive_names, read_manifest
+from include.skillreport.core.execution.row_archive import ArchivedFile, archive_names, read_manifest
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
@@ -66,11 +69,20 @@ def numbers(outcomes: Mapping[str, Outcome], table: str = SKILLS) -> dict[str, A
     return outcomes[f"{MARKED}{table}"].details
 
 
+def manifest_of(
+    store: ObjectStore, name: str, tenant_id: str = "A"
+) -> tuple[dict[str, Any], list[ArchivedFile]]:
+    """The manifest and the files of an archive, without the record of the database."""
+    folder = folder_of(tenant_id)
+    content = store.read(f"{folder}/{name}.manifest.json")
+    return read_manifest(store, folder, name, hashlib.sha256(content).hexdigest())
+
+
 def archived(store: ObjectStore, tenant_id: str = "A") -> dict[str, dict[str, Any]]:
     """The rows of all archives of the tenant, by id."""
     found: dict[str, dict[str, Any]] = {}
     for name in archive_names(store, folder_of(tenant_id)):
-        manifest, parts = read_manifest(store, folder_of(tenant_id), name)
+        manifest, parts = manifest_of(store, name, tenant_id)
         assert manifest["tenant_id"] == tenant_id
         for part in parts:
             lines = gzip.decompress(store.read(part.key)).splitlines()
@@ -246,7 +258,7 @@ def test_an_archive_holds_every_value_of_its_rows(
     clean(deletable, store)
 
     (name,) = archive_names(store, folder_of("A"))
-    manifest, (part,) = read_manifest(store, folder_of("A"), name)
+    manifest, (part,) = manifest_of(store, name)
     assert name.startswith(f"{SUNDAY}/")
     assert (manifest["table"], manifest["tenant_code"], manifest["rows"]) == (SKILLS, "A", 1)
     assert manifest["changed_before_utc"] == FIRST_KEPT.isoformat()
@@ -425,6 +437,24 @@ def test_archives_end_after_a_year_also_of_tenants_without_rows(
 
 
 # What the operators read ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a\\b", "notes", "line\nbreak", os.fsdecode(b"\xff"), "A-0123456789abcdeg"])
+def test_an_entry_that_is_no_tenants_folder_is_reported_and_stops_no_expiry(
+    deletable: Database, rows: psycopg.Connection, store: ObjectStore, name: str
+) -> None:
+    planted(rows)
+    clean(deletable, store)
+    other = Path(store.location("deleted_rows")) / name
+    (other / f"{SUNDAY}").mkdir(parents=True)
+
+    expired = clean(deletable, store, day=SUNDAY + timedelta(days=371))[EXPIRED]
+
+    assert isinstance(expired, UnitResult)
+    assert expired.details == {"archivesDeleted": 1, "untouched": 1}
+    assert "テナントの書庫のフォルダーではありません" in expired.notes[0]
+    assert other.exists()
+    assert rows.execute("SELECT FROM batch.deleted_row_archive").fetchall() == []
 
 
 def test_the_digest_counts_rows_and_says_what_to_do_about_owners(

@@ -630,7 +630,7 @@ def test_a_file_that_vanishes_before_it_is_read_deletes_no_row(
 
     (failure,) = process(database, opened(database), FaultyStore(store, reading=lost)).failures
 
-    assert "を読み戻せません（[Errno 2] No such file or directory）" in failure.message
+    assert "を読み戻せません（ファイルがありません）" in failure.message
     assert ids(host) == {log_id}
 
 

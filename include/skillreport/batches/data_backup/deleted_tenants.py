@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.batches.data_backup.mac import SUFFIX, UNREADABLE, MacKeys, read_at_most
+from include.skillreport.batches.data_backup.mac import SUFFIX, MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import reason_of
-from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.core.execution.object_store import ObjectStore, is_tenant_folder, tenant_folder
+from include.skillreport.core.execution.proof import UnprovedError, read_proved
 from include.skillreport.core.execution.run_log import deleted_sentence
-from include.skillreport.core.execution.storage_errors import NoAccessError
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +38,6 @@ REGISTER = "deleted_tenants"
 ENTRY = "entry.json"
 
 _MOST_ENTRY_BYTES = 64 << 10
-
-# The names of ``tenant_folder``.
-_FOLDER = re.compile(r"[A-Za-z0-9_-]{0,40}-[0-9a-f]{16}")
 
 # The maximum number of folders in a sentence, and of characters of each.
 _NAMED, _NAMED_CHARACTERS = 5, 60
@@ -119,10 +115,7 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry 
     """The entry of this folder of the register; None if it does not count for any reason."""
     key = f"{REGISTER}/{folder}/{ENTRY}"
     try:
-        content = read_at_most(store, key, _MOST_ENTRY_BYTES)
-        if not keys.verify(store, key, content):
-            return None
-        parts = json.loads(content)
+        parts = json.loads(read_proved(store, key, keys, _MOST_ENTRY_BYTES))
         entry = RegisterEntry(
             str(parts["tenant_id"]),
             str(parts["offboarding_id"]),
@@ -130,7 +123,7 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry 
         )
         is_own = tenant_folder(entry.tenant_id) == folder and entry.deleted_at.tzinfo is not None
         return entry if is_own and "\0" not in f"{entry.tenant_id}{entry.offboarding_id}" else None
-    except (*UNREADABLE, NoAccessError, ValueError, KeyError, TypeError, RecursionError):
+    except (UnprovedError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -188,8 +181,8 @@ def mark_deleted_tenants(connection: psycopg.Connection, store: ObjectStore, key
         return Register()  # of a release that deleted nobody
     known = {tenant_folder(tenant_id) for tenant_id in _SQL.column(connection, "deleted_tenants")}
     repeated, unproved = [], []
-    for name in sorted(set(store.names(REGISTER)) - known):
-        if not _FOLDER.fullmatch(name):
+    for name in sorted(set(store.all_names(REGISTER)) - known):
+        if not is_tenant_folder(name):
             unproved.append(name)
         elif entry := read_entry(store, keys, name):
             repeated += _SQL.column(connection, "mark_deleted_tenant", **asdict(entry))

@@ -23,9 +23,18 @@ from typing import IO, Any, cast
 import pyrage  # type: ignore[import-untyped]
 from typing_extensions import override
 
-from include.skillreport.batches.data_backup.mac import UNREADABLE, MacKeys, read_at_most
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.core.errors import BatchError, SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import (
+    Fault,
+    Proof,
+    Recorded,
+    UnprovedError,
+    copy_at_most,
+    location_of,
+    read_proved,
+)
 from include.skillreport.core.execution.temporary_files import temporary_file
 
 if sys.version_info >= (3, 14):
@@ -40,6 +49,12 @@ BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")
 DUMP_MANIFEST = "dump.json"
 
 _BLOCK_BYTES = 1 << 20
+
+_MANIFEST_FAULTS = {
+    Fault.MISSING: "がありません。このバックアップは完成していないため使えません。",
+    Fault.TOO_LARGE: "が大きすぎます。別のバックアップを使ってください。",
+    Fault.CHANGED: "が書き換えられています。別のバックアップを使ってください。",
+}
 
 # A manifest lists a file for each table or tenant, with about 200 bytes each.
 _MOST_MANIFEST_BYTES = 256 << 20
@@ -169,18 +184,19 @@ class Packer:
                 "可能性があります。別のバックアップを使ってください。"
             )
         with temporary_file() as stored:
-            sink = _HashingWriter(stored)
+            location = location_of(self.store, key)
             try:
-                with self.store.reader(key) as source:
-                    shutil.copyfileobj(source, cast("IO[bytes]", sink), _BLOCK_BYTES)
-            except FileNotFoundError:
+                is_whole = copy_at_most(self.store, key, stored, file.bytes) == file.sha256
+            except UnprovedError as error:
+                if error.fault is not Fault.TOO_LARGE:
+                    raise BackupDamagedError(
+                        f"バックアップのファイル {location} を使えません（{error.fault}）。別のバックアップを使ってください。"
+                    ) from None
+                is_whole = False
+            if not is_whole:
                 raise BackupDamagedError(
-                    f"バックアップのファイル {self.store.location(key)} がありません。別のバックアップを使ってください。"
-                ) from None
-            if (sink.bytes, sink.digest()) != (file.bytes, file.sha256):
-                raise BackupDamagedError(
-                    f"バックアップのファイル {self.store.location(key)} の内容が目録と一致しません"
-                    f"（{sink.bytes} バイト、目録では {file.bytes} バイト）。別のバックアップを使ってください。"
+                    f"バックアップのファイル {location} の内容が目録と一致しません（目録では {file.bytes} バイト）。"
+                    "別のバックアップを使ってください。"
                 )
             stored.seek(0)
             if not file.path.endswith(".age"):
@@ -209,26 +225,19 @@ class Packer:
 
     def entry(self, path: str, sha256: str) -> tuple[StoredFile, Manifest]:
         """As ``read_manifest``, with its entry for another manifest."""
-        content = self.manifest_bytes(path)
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise BackupDamagedError(
-                f"目録 {self.store.location(self.key(path))} が書き換えられています。別のバックアップを使ってください。"
-            )
+        content = self.manifest_bytes(path, Recorded(sha256))
         return StoredFile(path, len(content), sha256), self.parsed(path, content)
 
-    def manifest_bytes(self, path: str) -> bytes:
-        """The bytes of a stored manifest. :raises BackupDamagedError: it is missing, or too large."""
-        location = self.store.location(self.key(path))
+    def manifest_bytes(self, path: str, proof: Proof) -> bytes:
+        """The bytes of a stored manifest. :raises BackupDamagedError: it is missing, or too large, or does not prove itself."""
+        location = location_of(self.store, self.key(path))
         try:
-            return read_at_most(self.store, self.key(path), _MOST_MANIFEST_BYTES)
-        except UNREADABLE:
-            raise BackupDamagedError(
-                f"目録 {location} がありません。このバックアップは完成していないため使えません。"
-            ) from None
-        except ValueError:
-            raise BackupDamagedError(
-                f"目録 {location} が大きすぎます。別のバックアップを使ってください。"
-            ) from None
+            return read_proved(self.store, self.key(path), proof, _MOST_MANIFEST_BYTES)
+        except UnprovedError as error:
+            advice = _MANIFEST_FAULTS.get(
+                error.fault, f"を使えません（{error.fault}）。別のバックアップを使ってください。"
+            )
+            raise BackupDamagedError(f"目録 {location} {advice}") from None
 
     def parsed(self, path: str, content: bytes) -> Manifest:
         """The manifest with this content. Errors as ``Manifest.parse``."""

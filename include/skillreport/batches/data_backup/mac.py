@@ -9,10 +9,11 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.storage_errors import NoAccessError
+from include.skillreport.core.execution.proof import Fault, UnprovedError, copy_at_most
 
 MAC_CONNECTION = "skill_batch_backup_mac"
 
@@ -22,9 +23,6 @@ SUFFIX = ".mac"
 _LEAST_CHARACTERS = 32
 
 _CODE_BYTES = hashlib.sha256().digest_size * 2
-
-# The errors if there is no file, or a folder.
-UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @dataclass(frozen=True)
@@ -44,26 +42,19 @@ class MacKeys:
         if self.keys:
             store.write(key + SUFFIX, _code(self.keys[0], key, content).encode())
 
-    def verify(self, store: ObjectStore, key: str, content: bytes) -> bool:
-        """True if the file's content has a valid code."""
+    def fault(self, store: ObjectStore, key: str, content: bytes) -> Fault | None:
+        """As ``Proof``: the content counts if it has a valid code."""
         if not self.keys:
-            return False
+            return Fault.NO_CODE
+        found = BytesIO()
         try:
-            found = read_at_most(store, key + SUFFIX, _CODE_BYTES)
-        except (*UNREADABLE, NoAccessError, ValueError):
-            return False
-        return any(hmac.compare_digest(found, _code(each, key, content).encode()) for each in self.keys)
+            copy_at_most(store, key + SUFFIX, found, _CODE_BYTES)
+        except UnprovedError:
+            return Fault.NO_CODE
+        codes = [_code(each, key, content).encode() for each in self.keys]
+        return None if any(hmac.compare_digest(found.getvalue(), code) for code in codes) else Fault.NO_CODE
 
 
 def _code(mac_key: str, key: str, content: bytes) -> str:
     # No key in the store contains NUL.
     return hmac.new(mac_key.encode(), key.encode() + b"\0" + content, hashlib.sha256).hexdigest()
-
-
-def read_at_most(store: ObjectStore, key: str, most_bytes: int) -> bytes:
-    """The file's content. :raises ValueError: it is longer, or the key is invalid. Raises ``UNREADABLE``."""
-    with store.reader(key) as source:
-        content = source.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"{key} has more than {most_bytes} bytes")
-    return content

@@ -238,14 +238,18 @@ class LogCleanupBatch(UnitBatch):
         return UnitResult(unit_id, details, records=deleted, notes=(note,) if report.ownerless else ())
 
     def _delete_archives(self, work: Work, unit_id: str) -> UnitResult:
-        run = work.run
-        store = self._installation.store()
+        run, store = work.run, self._installation.store()
         since = run.business_date - timedelta(days=self._settings.marked_rows.archive_days)
-        count = delete_expired_archives(store, since, dry_run=run.dry_run) if store else 0
+        count, other = (
+            delete_expired_archives(work.connection, store, since, dry_run=run.dry_run) if store else (0, [])
+        )
         if not run.dry_run:
             count_effects(work.connection, run, unit_id, archivesDeleted=count)
         details = {"archivesDeleted": 0, "planned": count} if run.dry_run else {"archivesDeleted": count}
-        return UnitResult(unit_id, details, records=0)
+        notes = _listed([f"{name!r}: テナントの書庫のフォルダーではありません" for name in other])
+        if other:
+            details["untouched"] = len(other)
+        return UnitResult(unit_id, details, records=0, notes=notes)
 
     def _roots(self) -> list[Path]:
         """Absolute paths from the Variable; empty if the application's logs are not on this machine."""

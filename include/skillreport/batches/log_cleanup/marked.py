@@ -6,22 +6,30 @@ deleted by key as ``batch_cleanup``, through views that show only the transactio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
-from include.skillreport.core.database import Statements, is_tenant_id, tenant_transaction, tenant_turn
+from include.skillreport.core.database import (
+    Statements,
+    is_tenant_id,
+    storable,
+    tenant_transaction,
+    tenant_turn,
+)
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import utc_bounds
-from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.core.execution.object_store import ObjectStore, is_tenant_folder, tenant_folder
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.row_archive import (
     ArchivedRow,
+    ArchiveError,
     RowArchive,
     archived_chunks,
     chunks,
@@ -122,21 +130,44 @@ def delete_marked(
                 "business_date": f"{run.business_date}",
                 "changed_before_utc": before.isoformat(),
             }
-            files = target.write(_rows(cleanup, table, tenant_id, before, ids), about)
-            for lines in archived_chunks(store, files, CHUNK_ROWS):
-                rows = _delete(cleanup, table, tenant_id, lines)
-                # Not in the deletion's transaction: batch_cleanup has no privilege on the run's outcomes.
-                count(rows)
-                report.rows += rows
+            if written := target.write(_rows(cleanup, table, tenant_id, before, ids), about):
+                record = {
+                    "archive": written.name,
+                    "business_date": run.business_date,
+                    "manifest_sha256": written.sha256,
+                }
+                for lines in archived_chunks(store, written.files, CHUNK_ROWS):
+                    rows = _delete(cleanup, table, tenant_id, lines, record)
+                    # Not in the deletion's transaction: batch_cleanup has no privilege on the run's outcomes.
+                    count(rows)
+                    report.rows += rows
     return report
 
 
-def delete_expired_archives(store: ObjectStore, archived_since: date, *, dry_run: bool) -> int:
-    """Delete the archives of earlier business dates, even of tenants without rows. Returns the number of dates, over all tenants."""
-    folders = [f"{FOLDER}/{name}" for name in store.names(FOLDER)]
-    if dry_run:
-        return sum(len(expired_days(store, folder, archived_since)) for folder in folders)
-    return sum(delete_expired(store, folder, archived_since) for folder in folders)
+def delete_expired_archives(
+    platform: psycopg.Connection, store: ObjectStore, archived_since: date, *, dry_run: bool
+) -> tuple[int, list[str]]:
+    """Delete the archives of earlier business dates and their records, even of tenants without rows.
+
+    Returns the number of dates, over all tenants, and the entries that are no tenant's folder, which stay.
+    :raises ArchiveError: an archive cannot be deleted. The others are.
+    """
+    names = store.all_names(FOLDER)
+    count, failures = 0, []
+    for name in filter(is_tenant_folder, names):
+        folder = f"{FOLDER}/{name}"
+        try:
+            if dry_run:
+                count += len(expired_days(store, folder, archived_since))
+            else:
+                count += delete_expired(store, folder, archived_since)
+        except ArchiveError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    if not dry_run:
+        _SQL.execute(platform, "forget_archives", archived_since=archived_since)
+    return count, [storable(f"{FOLDER}/{name}") for name in names if not is_tenant_folder(name)]
 
 
 def _know_people(platform: psycopg.Connection) -> None:
@@ -156,12 +187,23 @@ def _rows(
             yield ArchivedRow(row_id, updated_at, line.encode() + b"\n")
 
 
-def _delete(cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, lines: list[bytes]) -> int:
-    """Delete these archived rows, except changed ones. If the application has locked one, all wait for the next run."""
+def _delete(
+    cleanup: psycopg.Connection,
+    table: ListedTable,
+    tenant_id: str,
+    lines: list[bytes],
+    record: Mapping[str, Any],
+) -> int:
+    """Delete these archived rows, except changed ones, and record their archive. If the application has locked one, all wait for the next
+    run.
+    """
     statement = _DELETE.format(view=sql.Identifier("batch", view_of(table)))
     try:
         with tenant_transaction(cleanup, [tenant_id]):
             cleanup.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
-            return cleanup.execute(statement, copies_of(lines, "id")).rowcount
+            deleted = cleanup.execute(statement, copies_of(lines, "id")).rowcount
+            if deleted:
+                _SQL.execute(cleanup, "record_archive", tenant_id=tenant_id, **record)
+            return deleted
     except errors.LockNotAvailable:
         return 0

@@ -87,8 +87,8 @@ def archive(
         "retention_days": job.retention_days,
         "finished_before_utc": job.cutoff.isoformat(),
     }
-    files = target.write(_rows(connection, source, job), about)
-    for lines in archived_chunks(store, files, CHUNK_ROWS):
+    written = target.write(_rows(connection, source, job), about)
+    for lines in archived_chunks(store, written.files if written else (), CHUNK_ROWS):
         _delete(connection, source, job, lines, count)
 
 

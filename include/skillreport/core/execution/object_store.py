@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -16,6 +18,7 @@ from pathlib import Path
 from shutil import copyfileobj, disk_usage
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.storage_errors import StorageError, storage_errors_named
 from include.skillreport.core.execution.temporary_files import temporary_file
@@ -23,7 +26,14 @@ from include.skillreport.core.execution.temporary_files import temporary_file
 if TYPE_CHECKING:
     from upath import UPath
 
+log = logging.getLogger(__name__)
+
 _ABANDONED_SECONDS = 3600
+
+_TENANT_FOLDER = re.compile(r"[A-Za-z0-9_-]{0,40}-[0-9a-f]{16}")
+
+# The maximum number of names in a warning.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -108,16 +118,15 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is no such file."""
-        path = self._path(key)
-        with self._errors_named():
-            return bytes(path.read_bytes())
+        with self.reader(key) as file:
+            return file.read()
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:
         """The content as a stream. :raises FileNotFoundError: there is no such file."""
         path = self._path(key)
         with self._errors_named():
-            opened = path.open("rb")
+            opened = _open_local(path) if self._is_folder else path.open("rb")
         with opened as file:
             yield file
 
@@ -128,15 +137,22 @@ class ObjectStore:
             return bool(path.exists())
 
     def names(self, key: str) -> list[str]:
-        """The sorted names in the folder; empty if there is no such folder."""
+        """The sorted names in the folder that a key can contain; empty if there is no such folder. Warns of other names."""
+        found = self.all_names(key)
+        if other := [name for name in found if not _is_name(name)]:
+            log.warning("%s has entries that no key names: %s", self.location(key), ascii(other[:_NAMED]))
+        return [name for name in found if _is_name(name)]
+
+    def all_names(self, key: str) -> list[str]:
+        """The sorted names in the folder, even those that no key can contain; empty if there is no such folder."""
         folder = self._now(key)
         with self._errors_named():
             return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def entries(self, key: str) -> list[StoreEntry]:
-        """The entries of the folder, sorted by name; empty if there is no such folder."""
+        """The entries of the folder with any name, sorted by name; empty if there is no such folder."""
         found = []
-        for name in self.names(key):
+        for name in self.all_names(key):
             # The file may have been moved in the meantime.
             with suppress(FileNotFoundError), self._errors_named():
                 path = self._path(key) / name
@@ -209,15 +225,25 @@ class ObjectStore:
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        if not all(map(_is_name, parts)):
             raise ValueError(f"{key!r} is no key of an object store")
         return self._root.joinpath(*parts)
+
+
+def _is_name(name: str) -> bool:
+    """True if a key may contain the name. PostgreSQL can store such a name, and it cannot change the lines of a log."""
+    return name not in ("", ".", "..") and "\\" not in name and not has_control_characters(name)
 
 
 def tenant_folder(tenant_id: str) -> str:
     """A unique folder name for a tenant id; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
+
+
+def is_tenant_folder(name: str) -> bool:
+    """True if ``tenant_folder`` can return the name."""
+    return bool(_TENANT_FOLDER.fullmatch(name))
 
 
 def _local_entry(path: Path) -> StoreEntry:
@@ -231,6 +257,27 @@ def _object_entry(path: Path) -> StoreEntry:
     found = files.info(key)
     is_file = found["type"] == "file"
     return StoreEntry(path.name, is_file, found["size"] or 0, files.modified(key) if is_file else None)
+
+
+def _open_local(path: Path) -> IO[bytes]:
+    """The open file. A named pipe would wait for a writer, and a device might never end: no such file.
+
+    :raises FileNotFoundError: there is no regular file. :raises IsADirectoryError: it is a folder.
+    """
+    try:
+        descriptor = os.open(getattr(path, "path", path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return os.fdopen(descriptor, "rb")  # raises for a folder
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 @contextmanager

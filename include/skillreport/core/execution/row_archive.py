@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from gzip import GzipFile
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from include.skillreport.core.errors import BatchError, is_recoverable, reason_of
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Fault, Recorded, UnprovedError, read_proved
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ _HASH_LENGTH = 12
 # Limits of a file, which is built in memory.
 PART_ROWS = 10_000
 PART_BYTES = 32 * 2**20  # before compression
+
+# A manifest has about 500 bytes for each file.
+_MOST_MANIFEST_BYTES = 64 << 20
 
 
 class ArchiveError(BatchError):
@@ -69,6 +73,15 @@ class ArchivedFile:
 
 
 @dataclass(frozen=True)
+class WrittenArchive:
+    """A verified archive. ``name``: see ``archive_names``. ``sha256`` is that of the manifest, as it was written."""
+
+    name: str
+    sha256: str
+    files: Sequence[ArchivedFile]
+
+
+@dataclass(frozen=True)
 class RowArchive:
     """The place of a run's archives of ``table``. ``prefix`` is ``<tenant folder>/<business date>/<start of the file names>``.
 
@@ -80,14 +93,14 @@ class RowArchive:
     prefix: str
     table: str
 
-    def write(self, rows: Iterable[ArchivedRow], about: Mapping[str, Any]) -> list[ArchivedFile]:
-        """Write the rows and a manifest with ``about``, and read everything back; returns the files.
+    def write(self, rows: Iterable[ArchivedRow], about: Mapping[str, Any]) -> WrittenArchive | None:
+        """Write the rows and a manifest with ``about``, and read everything back. None: there are no rows.
 
         :raises ArchiveError: a file cannot be written or differs from what was written.
         """
         files = [self._write_part(number, part) for number, part in enumerate(_parts(rows), start=1)]
         if not files:
-            return []
+            return None
         content = {
             "table": self.table,
             **about,
@@ -96,9 +109,9 @@ class RowArchive:
         }
         manifest = json.dumps(content, ensure_ascii=False, indent=2).encode()
         sha256 = hashlib.sha256(manifest).hexdigest()
-        key = f"{self.prefix}-{sha256[:_HASH_LENGTH]}{_MANIFEST}"
-        self._write(key, manifest)
-        _read_back(self.store, key, sha256)
+        name = f"{self.prefix}-{sha256[:_HASH_LENGTH]}"
+        self._write(f"{name}{_MANIFEST}", manifest)
+        _read_back(self.store, f"{name}{_MANIFEST}", sha256)
         for file in files:
             rows_found = sum(1 for _ in archived_lines(self.store, file))
             if rows_found != file.rows:
@@ -107,7 +120,7 @@ class RowArchive:
                     f"{self.table} からは何も削除していません。",
                     recoverable=False,
                 )
-        return files
+        return WrittenArchive("/".join(name.rsplit("/", 2)[1:]), sha256, files)
 
     def _write_part(self, number: int, part: _Part) -> ArchivedFile:
         content = part.content()
@@ -139,7 +152,7 @@ class RowArchive:
 
 def archived_lines(store: ObjectStore, file: ArchivedFile) -> Iterator[bytes]:
     """The lines of a file in the store. :raises ArchiveError: the file has changed since it was written."""
-    with GzipFile(fileobj=BytesIO(_read_back(store, file.key, file.sha256))) as lines:
+    with GzipFile(fileobj=BytesIO(_read_back(store, file.key, file.sha256, file.bytes))) as lines:
         yield from lines
 
 
@@ -176,12 +189,14 @@ def archive_names(store: ObjectStore, folder: str) -> list[str]:
     ]
 
 
-def read_manifest(store: ObjectStore, folder: str, name: str) -> tuple[dict[str, Any], list[ArchivedFile]]:
-    """The manifest of one of ``archive_names``, and its files. :raises ArchiveError: it cannot be read or has changed."""
-    key = f"{folder}/{name}{_MANIFEST}"
-    content = _read(store, key)
-    if not hashlib.sha256(content).hexdigest().startswith(name[-_HASH_LENGTH:]):
-        raise ArchiveError(f"書庫の目録 {store.location(key)} は書き換えられています。", recoverable=False)
+def read_manifest(
+    store: ObjectStore, folder: str, name: str, sha256: str | None
+) -> tuple[dict[str, Any], list[ArchivedFile]]:
+    """The manifest of one of ``archive_names``, and its files. ``sha256`` is its hash in the database.
+
+    :raises UnprovedError: there is no such hash, or it is not that of the manifest. :raises OSError: the store fails.
+    """
+    content = read_proved(store, f"{folder}/{name}{_MANIFEST}", Recorded(sha256), _MOST_MANIFEST_BYTES)
     manifest: dict[str, Any] = json.loads(content)
     return manifest, [ArchivedFile(**file) for file in manifest["files"]]
 
@@ -192,18 +207,28 @@ def expired_days(store: ObjectStore, folder: str, archived_since: date) -> list[
 
 
 def delete_expired(store: ObjectStore, folder: str, archived_since: date) -> int:
-    """Delete the archives of ``expired_days``; returns the number of dates. :raises ArchiveError: the store fails."""
+    """Delete the archives of ``expired_days``; returns the number of dates.
+
+    :raises ArchiveError: the store fails, for some dates or for all. The others are deleted.
+    """
+    failures: list[OSError] = []
+    days: list[str] = []
     try:
         days = expired_days(store, folder, archived_since)
-        for day in days:
+    except OSError as error:
+        failures.append(error)
+    for day in days:
+        try:
             store.delete(f"{folder}/{day}")
             log.info("The archive %s/%s has expired and is deleted", folder, day)
-    except OSError as error:
+        except OSError as error:
+            failures.append(error)
+    if failures:
         raise ArchiveError(
-            f"保存期間を過ぎた書庫 {store.location(folder)} を削除できません（{reason_of(error)}）。"
+            f"保存期間を過ぎた書庫 {store.location(folder)} を削除できません（{reason_of(failures[0])}）。"
             "保存先の権限・接続を確かめてください。",
-            recoverable=is_recoverable(error),
-        ) from error
+            recoverable=is_recoverable(failures[0]),
+        ) from failures[0]
     return len(days)
 
 
@@ -243,23 +268,21 @@ def _parts(rows: Iterable[ArchivedRow]) -> Iterator[_Part]:
         yield part
 
 
-def _read(store: ObjectStore, key: str) -> bytes:
+def _read_back(store: ObjectStore, key: str, sha256: str, most_bytes: int = _MOST_MANIFEST_BYTES) -> bytes:
     try:
-        return store.read(key)
+        return read_proved(store, key, Recorded(sha256), most_bytes)
+    except UnprovedError as error:
+        is_unread = error.fault in (Fault.MISSING, Fault.DENIED)
+        problem = (
+            f"を読み戻せません（{error.fault}）" if is_unread else "を読み戻すと、書き込んだ内容と違います"
+        )
+        raise ArchiveError(
+            f"書庫 {store.location(key)} {problem}。確認できていない行は削除していません。保存先の故障を確かめてください。",
+            recoverable=True,  # a second write may succeed
+        ) from error
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} を読み戻せません（{reason_of(error)}）。確認できていない行は削除していません。"
             "保存先を確かめてください。",
             recoverable=is_recoverable(error),
         ) from error
-
-
-def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
-    content = _read(store, key)
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ArchiveError(
-            f"書庫 {store.location(key)} を読み戻すと、書き込んだ内容と違います。確認できていない行は削除していません。"
-            "保存先の故障を確かめてください。",
-            recoverable=True,  # a second write may succeed
-        )
-    return content

@@ -98,7 +98,7 @@ class BackupRestore(ChecksShown, UnitBatch):
         """Restore a tenant in one transaction, or the entire database, or list or restore archives of a tenant's deleted rows."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.ListDeletedRows):
-            lines = describe_archives(self._access.store(), unit_id)
+            lines = describe_archives(work.connection, self._access.store(), unit_id)
             notes = tuple(listed(lines, str, "ほか {} 件は実行のログにあります", _LISTED)) or (
                 "書庫はありません",
             )
@@ -137,15 +137,25 @@ class BackupRestore(ChecksShown, UnitBatch):
     def _restore_deleted_rows(self, work: Work, tenant_id: str, archive: str) -> UnitResult:
         kept = not work.run.dry_run
         with self._access.server().connect() as connection:
-            table, inserted, existing = restore_rows(
-                connection, self._access.store(), self._access.mac_keys(), tenant_id, archive, kept=kept
+            found = restore_rows(
+                connection,
+                work.connection,
+                self._access.store(),
+                self._access.mac_keys(),
+                tenant_id,
+                archive,
+                kept=kept,
             )
+        left = f"従業員がもういない {found.ownerless:,} 行は戻していません。" if found.ownerless else ""
         note = (
-            f"{table} に今ない {inserted:,} 行を{'戻しました' if kept else '戻します'}。今ある {existing:,} 行はそのままです。"
-            "削除済みの印も戻るので、残す行はアプリケーションで印を外してください。外さないと、BATCH-002 がまた削除します"
+            f"{found.table} に今ない {found.inserted:,} 行を{'戻しました' if kept else '戻します'}。"
+            f"今ある {found.existing:,} 行はそのままです。{left}"
+            "削除済みの印を付けて戻すので、残す行はアプリケーションで印を外してください。外さないと、BATCH-002 がまた削除します"
         )
-        restored = inserted if kept else 0
-        return UnitResult(tenant_id, {"restored": restored, "existing": existing}, restored, (note,))
+        details = {"restored": found.inserted if kept else 0, "existing": found.existing}
+        if found.ownerless:
+            details["ownerless"] = found.ownerless
+        return UnitResult(tenant_id, details, details["restored"], (note,))
 
     def _check_archive(self, request: Request, archive: str) -> None:
         self._access.server()  # the connection exists

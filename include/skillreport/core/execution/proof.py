@@ -1,0 +1,105 @@
+"""Reads files of the object store, which others may write. A file counts only with its proof: the SHA-256 that the database or a proved
+manifest has of it, or its MAC. For its reader, a file without proof does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+from typing import IO, Protocol
+
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.storage_errors import NoAccessError
+
+# The errors if there is no file of this name, or the name is no key.
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError)
+
+_BLOCK_BYTES = 1 << 20
+
+
+class Fault(StrEnum):
+    """Why a file does not count, as a part of a Japanese sentence."""
+
+    MISSING = "ファイルがありません"
+    DENIED = "ファイルを読む権限がありません"
+    TOO_LARGE = "記録より大きすぎます"
+    UNRECORDED = "データベースに記録がないため、内容を確かめられません"
+    CHANGED = "書いた後に内容が変わっています"
+    NO_CODE = "正しい検証コード（MAC）がありません"
+
+
+class UnprovedError(BatchError):
+    """The file does not count."""
+
+    def __init__(self, location: str, fault: Fault) -> None:
+        super().__init__(f"{location} は使えません（{fault}）。")
+        self.fault = fault
+
+
+class Proof(Protocol):
+    """What proves the content of a file."""
+
+    def fault(self, store: ObjectStore, key: str, content: bytes) -> Fault | None:
+        """Why this content of the file does not count; None if it counts."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The SHA-256 (hex) of the file, as it was written; None if nothing recorded it."""
+
+    sha256: str | None
+
+    def fault(self, store: ObjectStore, key: str, content: bytes) -> Fault | None:  # noqa: ARG002  # as ``Proof``
+        """Compares the hashes."""
+        if self.sha256 is None:
+            return Fault.UNRECORDED
+        return None if hashlib.sha256(content).hexdigest() == self.sha256 else Fault.CHANGED
+
+
+class Unchecked:
+    """For content that the caller checks, or that a user accepts: every content counts."""
+
+    def fault(self, store: ObjectStore, key: str, content: bytes) -> None:
+        """No reason."""
+
+
+def read_proved(store: ObjectStore, key: str, proof: Proof, most_bytes: int) -> bytes:
+    """The content of the file.
+
+    :raises UnprovedError: it is missing, not readable, larger than ``most_bytes``, or does not prove itself.
+    :raises OSError: the store fails, for example because it is not reachable.
+    """
+    content = BytesIO()
+    copy_at_most(store, key, content, most_bytes)
+    if fault := proof.fault(store, key, content.getvalue()):
+        raise UnprovedError(location_of(store, key), fault)
+    return content.getvalue()
+
+
+def copy_at_most(store: ObjectStore, key: str, target: IO[bytes], most_bytes: int) -> str:
+    """Copy the file, and return its SHA-256, which the caller compares. Errors as ``read_proved``."""
+    digest, missing = hashlib.sha256(), most_bytes
+    try:
+        with store.reader(key) as source:
+            while block := source.read(_BLOCK_BYTES):
+                missing -= len(block)
+                if missing < 0:
+                    raise UnprovedError(location_of(store, key), Fault.TOO_LARGE)
+                digest.update(block)
+                target.write(block)
+    except _NO_FILE:
+        raise UnprovedError(location_of(store, key), Fault.MISSING) from None
+    except (PermissionError, NoAccessError):
+        raise UnprovedError(location_of(store, key), Fault.DENIED) from None
+    return digest.hexdigest()
+
+
+def location_of(store: ObjectStore, key: str) -> str:
+    """The file's location for messages. The key may be invalid."""
+    try:
+        return store.location(key)
+    except ValueError:
+        return ascii(key)
