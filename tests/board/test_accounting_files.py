@@ -60,24 +60,27 @@ def test_a_file_is_downloaded_as_it_was_recorded(board: Board) -> None:
     assert quote(NAME) in answer.headers["Content-Disposition"]
 
 
-def test_a_file_of_an_open_month_is_read_as_it_is_now(
-    board: Board, file: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_of_an_open_month_is_downloaded_as_it_was_recorded(
+    board: Board, host: psycopg.Connection, file: Path
 ) -> None:
     month = datetime.now(JAPAN).date().replace(day=1)
     name = f"journal-{month:%Y-%m}-未確定.csv"
-    provisional = file.parents[1] / f"{month:%Y-%m}" / name
+    key = f"accounting/{month:%Y-%m}/{name}"
+    provisional = file.parents[2] / key
     provisional.parent.mkdir(exist_ok=True)
     provisional.write_bytes(CONTENT)
-    provisional.with_name("other.csv").write_bytes(b"secret")
+    provisional.with_name("other-未確定.csv").write_bytes(b"secret")
+    host.execute(
+        "INSERT INTO batch.provisional_file (key, month, sha256, bytes) VALUES (%s, %s, %s, %s)",
+        [key, month, hashlib.sha256(CONTENT).hexdigest(), len(CONTENT)],
+    )
     address = f"/accounting/{month}/{quote(name)}"
     assert address in board.get("/accounting").text
+    assert board.get(address).content == CONTENT
+    assert board.get(f"/accounting/{month}/{quote('other-未確定.csv')}").status_code == 404
+    archived_files.forget()
     provisional.write_bytes(CONTENT * 2)
-    assert board.get(address).content == CONTENT * 2
-    assert board.get(f"/accounting/{month}/other.csv").status_code == 404
-    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
-    broken = board.get("/accounting").text
-    assert "skill_batch_storage_url" in broken
-    assert ADDRESS in broken
+    assert "内容が記録と違います" in board.get(address).text
 
 
 def test_a_changed_or_missing_file_is_refused(board: Board, file: Path) -> None:
@@ -143,6 +146,18 @@ def test_the_dialog_shows_what_a_month_will_finalise(board: Board) -> None:
     assert started.status_code == 200, started.text
     newest = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"})
     assert newest.json()["dag_runs"][0]["conf"]["accounting_month"] == "2026-10-01"
+
+
+def test_the_dialog_does_not_show_a_list_that_was_changed(
+    board: Board, closed_september: ObjectStore
+) -> None:
+    key = "accounting/2026-10/accounting-2026-10-未確定.csv"
+    closed_september.write(key, closed_september.read(key).decode("utf-8-sig").encode("cp932"))
+    path = "/operations/operate_invoices/hand_over"
+    shown = _text(board.get(path, params={"accounting_month": "2026-10-01"}).text)
+    assert "2026-10 会計月: 未確定 → 確定" in shown
+    assert "内容が記録と違います" in shown
+    assert "請求 2 件" not in shown
 
 
 def test_the_result_lists_the_files_of_the_month(

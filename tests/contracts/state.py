@@ -43,10 +43,14 @@ OF_RUNS: Mapping[str, str] = {
 }
 
 
+# Their rows change exactly if these files do.
+OF_FILES: Mapping[str, str] = {"batch.provisional_file": FILES}
+
 # Their rows name no tenant and depend on several.
 OF_ALL_TENANTS: Mapping[str, str] = {
     "batch.invoice_counter": "the numbers of all tenants' invoices",
     "batch.bank_transfer": "a transfer may be for several tenants",
+    "batch.provisional_file": "a file has the documents of all tenants",
 }
 
 
@@ -60,7 +64,9 @@ class State:
 
     def changed_since(self, before: State) -> set[str]:
         """The tables that differ, without those of runs; FILES if they differ, and MESSAGES if new ones arrived."""
-        tables = {table for table in self.rows if self.rows[table] != before.rows[table]} - OF_RUNS.keys()
+        tables = {
+            OF_FILES.get(table, table) for table in self.rows if self.rows[table] != before.rows[table]
+        } - OF_RUNS.keys()
         others = {FILES: self.files == before.files, MESSAGES: len(self.messages) == len(before.messages)}
         return tables | {name for name, is_same in others.items() if not is_same}
 

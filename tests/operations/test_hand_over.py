@@ -97,7 +97,9 @@ def test_the_report_says_that_nothing_changed_or_was_compared(
 
     report = report_of(host, hand_over(database, store))
 
-    expected = "なし" if has_files else "未確定ファイルがなかったため、比べていません"
+    expected = (
+        "なし" if has_files else "未確定ファイルがないか、書いた後に内容が変わっているため、比べていません"
+    )
     assert report["最後の未確定ファイルから変わった書類"] == expected
     assert report["journal-2026-10.csv"].startswith("2 行、売掛金の合計 11,000 円、SHA-256 ")
 

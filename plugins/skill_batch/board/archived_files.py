@@ -84,14 +84,6 @@ def read_recorded(key: str, sha256: str, size: int) -> bytes:
     return content
 
 
-def read_now(key: str) -> bytes:
-    """The present content of a file that has no record. :raises ArchivedFileError: as ``read_archived``."""
-    content = in_store(key, lambda store: _read(store, key))
-    if len(content) > MOST_BYTES:
-        raise ArchivedFileError(f"{key} は大きすぎるため開けません。保存先から直接取得してください。")
-    return content
-
-
 def list_incoming() -> Incoming:
     """The bank files that are not imported yet. :raises ArchivedFileError: the store cannot be read or hangs."""
     return in_store(bank_inbox.INCOMING, lambda store: bank_inbox.incoming(store, datetime.now(UTC)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from tests.worlds.billing_rows import (
     operate,
     run_billing,
 )
+from tests.worlds.damaged_files import DAMAGES, damaged
 
 JANUARY = date(2027, 1, 1)
 
@@ -97,18 +99,56 @@ def test_the_hand_over_names_what_changed_since_the_provisional_files(
     )
 
 
-@pytest.mark.parametrize("content", [None, "請求書番号,税込金額\r\nINV-2026-10-001,11000\r\n"])
-def test_without_a_comparable_provisional_list_no_changes_are_named(
+def test_without_a_provisional_list_no_changes_are_named(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+
+    assert hand_over(platform, store).changes is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_list_that_was_changed_is_no_list_and_the_month_closes(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
     store: ObjectStore,
-    content: str | None,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
 ) -> None:
     customer(host, "A")
-    run_billing(database)
-    if content:
-        store.write(keys("2026-10")[0], content.encode("utf-8-sig"))
+    run_billing(database, store=store)
+    damaged(Path(store.location(keys("2026-10")[0])), damage)
+
+    month = hand_over(platform, store)
+
+    assert month.changes is None
+    assert "未確定" in caplog.text
+    assert first_open_day(platform) == NOVEMBER
+    assert host.execute("SELECT FROM batch.provisional_file").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.decode("utf-8-sig").encode("cp932"),
+        lambda content: content.replace(b"11000", b"1e999999999"),
+        lambda content: content.replace(b"11000", b"99000"),
+        lambda content: content + "INV-X,請求,JPY,1,1\r\n".encode() * 300_000,
+    ],
+    ids=["saved as Shift_JIS", "a number without end", "another amount", "many lines"],
+)
+def test_a_list_that_a_spreadsheet_saved_is_no_list(
+    database: Database,
+    host: psycopg.Connection,
+    platform: psycopg.Connection,
+    store: ObjectStore,
+    change: Callable[[bytes], bytes],
+) -> None:
+    customer(host, "A")
+    run_billing(database, store=store)
+    store.write(keys("2026-10")[0], change(store.read(keys("2026-10")[0])))
 
     assert hand_over(platform, store).changes is None
 

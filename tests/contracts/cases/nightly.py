@@ -100,7 +100,7 @@ CASES = (
         "",
         SUNDAY,
         old_logs_and_rows,
-        frozenset({"public.SYS_SystemLog", "public.TRN_SkillRecord", "files"}),
+        frozenset({"public.SYS_SystemLog", "public.TRN_SkillRecord", "batch.deleted_row_archive", "files"}),
         installation=with_logs,
         set_up=delete_marked_rows,
     ),

@@ -28,6 +28,7 @@ from include.skillreport.core.errors import BatchError, SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.proof import (
     Fault,
+    HashingWriter,
     Proof,
     Recorded,
     UnprovedError,
@@ -156,7 +157,7 @@ class Packer:
         """
         path += self.suffix
         with self.store.writer(self.key(path)) as target:
-            sink = _HashingWriter(target)
+            sink = HashingWriter(target)
             packed = cast("IO[bytes]", _Compressed(source, self._level))
             if self._recipient is None:
                 shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
@@ -169,7 +170,7 @@ class Packer:
                 # pyrage ignores an error of its last write, so the file would be incomplete.
                 if sink.error:
                     raise sink.error
-        return StoredFile(path, sink.bytes, sink.digest(), rows)
+        return StoredFile(path, sink.bytes, sink.sha256, rows)
 
     @contextmanager
     def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
@@ -282,32 +283,6 @@ class CopyStream(io.RawIOBase):
             size = len(content)
         self._rest = content[size:]
         return content[:size]
-
-
-class _HashingWriter:
-    """Counts and hashes the written bytes."""
-
-    def __init__(self, target: IO[bytes]) -> None:
-        self._target = target
-        self._hash = hashlib.sha256()
-        self.bytes = 0
-        self.error: OSError | None = None
-
-    def write(self, block: bytes) -> int:
-        try:
-            self._target.write(block)
-        except OSError as error:
-            self.error = error
-            raise
-        self._hash.update(block)
-        self.bytes += len(block)
-        return len(block)
-
-    def flush(self) -> None:
-        self._target.flush()
-
-    def digest(self) -> str:
-        return self._hash.hexdigest()
 
 
 class _Compressed(io.RawIOBase):

@@ -7,17 +7,16 @@ any number of documents.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import IO, Any, cast
 
 import psycopg
 
 from include.skillreport.billing.accounting.ageing_file import AGEING_NAME, write_month_end
-from include.skillreport.billing.accounting.csv_form import CsvForm, FileTally, write_forms
+from include.skillreport.billing.accounting.csv_form import CsvForm, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
 from include.skillreport.billing.accounting.freee import freee
 from include.skillreport.billing.accounting.journal import journal
@@ -26,6 +25,7 @@ from include.skillreport.billing.accounting.stored_entries import entries_of_mon
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.settings import AccountingSettings
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import HashingWriter
 
 # The first key of the advisory lock, unique among this product's locks. The second key is the month.
 _FILES_LOCK = 18_02
@@ -39,8 +39,8 @@ _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of a month. ``rows`` excludes the header. ``yen`` is the sum of its receivables. ``sha256`` (hex) and ``bytes`` are read back
-    from the store.
+    """A file of a month. ``rows`` excludes the header. ``yen`` is the sum of its receivables. ``sha256`` (hex) and ``bytes`` are those of
+    the written content. Reading it back could give another's.
     """
 
     key: str
@@ -92,14 +92,20 @@ def write_files(
     forms = forms_of(settings)
     keys = [file_key(form, month, is_final=is_final) for form in forms]
     with ExitStack() as stack:
-        streams = [stack.enter_context(store.writer(key)) for key in keys]
+        streams = [HashingWriter(stack.enter_context(store.writer(key))) for key in keys]
         entries = entries_of_month(platform, month, with_receipts=settings.receipts)
-        tallies = write_forms(list(zip(forms, streams, strict=True)), entries)
+        tallies = write_forms(
+            [(form, cast("IO[bytes]", stream)) for form, stream in zip(forms, streams, strict=True)], entries
+        )
         if is_final:
             keys.append(_ageing_key(month))
-            stream = stack.enter_context(store.writer(keys[-1]))
+            streams.append(HashingWriter(stack.enter_context(store.writer(keys[-1]))))
+            stream = cast("IO[bytes]", streams[-1])
             tallies.append(write_month_end(platform, stream, Period.month_of(month).end))
-    return [_written(store, key, tally) for key, tally in zip(keys, tallies, strict=True)]
+    return [
+        WrittenFile(key, store.location(key), stream.sha256, stream.bytes, tally.rows, tally.yen)
+        for key, stream, tally in zip(keys, streams, tallies, strict=True)
+    ]
 
 
 def delete_unrecorded(month: date, forms: tuple[CsvForm, ...], store: ObjectStore) -> None:
@@ -136,9 +142,3 @@ def _ageing_key(month: date) -> str:
 
 def _folder(month: date) -> str:
     return f"{_ROOT}/{month:%Y-%m}"
-
-
-def _written(store: ObjectStore, key: str, tally: FileTally) -> WrittenFile:
-    with store.reader(key) as file:
-        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
-        return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), tally.rows, tally.yen)

@@ -6,11 +6,10 @@ import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from typing import Any
 
 from include.skillreport.billing.money import YEN
-from include.skillreport.core.execution.object_store import ObjectStore
 
 _COLUMNS = ("請求書番号", "種別", "通貨", "税込金額", "税込金額（円）")
 
@@ -38,13 +37,9 @@ class DocumentChange:
         return asdict(self)
 
 
-def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[DocumentChange, ...] | None:
-    """The changes from the list with the key ``earlier`` to the list with the key ``later``. None if a list is missing or has other
-    columns.
-
-    Both lists are in memory, with a few values per document.
-    """
-    before, after = _amounts(store, earlier), _amounts(store, later)
+def changes_between(earlier: bytes, later: bytes) -> tuple[DocumentChange, ...] | None:
+    """The changes from one written list to another. None: the earlier one has other columns, of another version."""
+    before, after = _amounts(earlier), _amounts(later)
     if before is None or after is None:
         return None
     return tuple(
@@ -54,20 +49,16 @@ def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[Docum
     )
 
 
-def _amounts(store: ObjectStore, key: str) -> Mapping[tuple[str, str], str] | None:
-    """The amounts by the documents' numbers and kinds. None: there is no file, or it has other columns."""
+def _amounts(content: bytes) -> Mapping[tuple[str, str], str] | None:
+    """The amounts by the documents' numbers and kinds. None: the list has other columns."""
     sums: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
-    try:
-        with store.reader(key) as file:
-            rows = csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig", newline=""))
-            if not set(_COLUMNS) <= set(rows.fieldnames or ()):
-                return None
-            for row in rows:
-                document = (row["請求書番号"], row["種別"], row["通貨"])
-                gross, in_yen = sums.get(document, (Decimal(0), Decimal(0)))
-                sums[document] = (gross + Decimal(row["税込金額"]), in_yen + Decimal(row["税込金額（円）"]))
-    except FileNotFoundError:
+    rows = csv.DictReader(TextIOWrapper(BytesIO(content), encoding="utf-8-sig", newline=""))
+    if not set(_COLUMNS) <= set(rows.fieldnames or ()):
         return None
+    for row in rows:
+        document = (row["請求書番号"], row["種別"], row["通貨"])
+        gross, in_yen = sums.get(document, (Decimal(0), Decimal(0)))
+        sums[document] = (gross + Decimal(row["税込金額"]), in_yen + Decimal(row["税込金額（円）"]))
     return {
         (number, kind): f"{gross:,f} {currency}" + ("" if currency == YEN else f"（{in_yen:,f} 円）")
         for (number, kind, currency), (gross, in_yen) in sums.items()

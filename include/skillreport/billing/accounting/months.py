@@ -5,6 +5,8 @@ No document is booked in a closed month (the trigger ``book`` of ``batch.invoice
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -39,6 +41,9 @@ from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Recorded, UnprovedError, read_proved
+
+log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -49,7 +54,8 @@ _UNFINISHED_RUNS = timedelta(days=7)
 
 @dataclass(frozen=True)
 class HandedOverMonth:
-    """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none.
+    """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none that proved
+    itself.
 
     ``earlier`` are the months with entries that the first hand-over also closed.
     """
@@ -91,7 +97,16 @@ def write_open_month(
             return False
         lock_month(platform, month)
         delete_unrecorded(month, forms_of(settings), store)
-        write_files(platform, month, settings, store, is_final=False)
+        written = write_files(platform, month, settings, store, is_final=False)
+        for file in written:
+            _SQL.execute(
+                platform,
+                "record_provisional",
+                key=file.key,
+                month=month,
+                sha256=file.sha256,
+                bytes=file.bytes,
+            )
         return True
 
 
@@ -150,8 +165,8 @@ def _close(
 ) -> dict[str, Any]:
     lock_month(platform, month)
     files = write_files(platform, month, settings, store, is_final=True)
-    earlier, later = (file_key(detailed_list(), month, is_final=is_final) for is_final in (False, True))
-    changes = changes_between(store, earlier, later)
+    changes = _changes(platform, month, files, store)
+    _SQL.execute(platform, "forget_provisional", month=month)
     return _SQL.row(
         platform.cursor(row_factory=dict_row),
         "record_hand_over",
@@ -161,6 +176,24 @@ def _close(
         files=Jsonb([file.as_json() for file in files]),
         changes=None if changes is None else Jsonb([change.as_json() for change in changes]),
     )
+
+
+def _changes(
+    platform: psycopg.Connection, month: date, files: Sequence[WrittenFile], store: ObjectStore
+) -> tuple[DocumentChange, ...] | None:
+    """The changes since the last provisional list. None: there is none, or it does not prove itself."""
+    provisional, final = (file_key(detailed_list(), month, is_final=is_final) for is_final in (False, True))
+    before = _SQL.execute(platform, "find_provisional", key=provisional).fetchone()
+    after = next(file for file in files if file.key == final)
+    try:
+        sha256, size = before or (None, 0)
+        return changes_between(
+            read_proved(store, provisional, Recorded(sha256), size),
+            read_proved(store, final, Recorded(after.sha256), after.bytes),
+        )
+    except UnprovedError as error:
+        log.warning("最後の未確定の一覧とは比べません: %s", error)
+        return None
 
 
 def require_over(month: date, today: date) -> None:

@@ -80,7 +80,7 @@ def _report(month: HandedOverMonth) -> Iterator[tuple[str, str]]:
 
 def _changes(month: HandedOverMonth) -> str:
     if month.changes is None:
-        return "未確定ファイルがなかったため、比べていません"
+        return "未確定ファイルがないか、書いた後に内容が変わっているため、比べていません"
     if not month.changes:
         return "なし"
     sentences = [change.sentence() for change in month.changes[:_LISTED]]

@@ -167,6 +167,23 @@ INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files, 
 VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s, %(changes)s)
 RETURNING month, handed_over_at, handed_over_by, execution_id, files, changes;
 
+-- name: find_provisional
+SELECT sha256, bytes FROM batch.provisional_file
+WHERE key = %(key)s;
+
+-- name: forget_provisional
+DELETE FROM batch.provisional_file
+WHERE month <= %(month)s;
+
+-- name: record_provisional
+INSERT INTO batch.provisional_file AS known (key, month, sha256, bytes)
+VALUES (%(key)s, %(month)s, %(sha256)s, %(bytes)s)
+ON CONFLICT (key) DO UPDATE SET
+    sha256 = excluded.sha256,
+    bytes = excluded.bytes,
+    written_at = excluded.written_at
+WHERE known.sha256 <> excluded.sha256;
+
 -- name: document_index
 -- Acts as batch_platform. A billing month's numbered documents and their revisions, void ones with their amounts.
 SELECT

@@ -7,8 +7,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from io import BytesIO
-from typing import IO, Protocol
+from io import BufferedIOBase, BytesIO
+from typing import IO, Any, Protocol
+
+from typing_extensions import override
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -103,3 +105,39 @@ def location_of(store: ObjectStore, key: str) -> str:
         return store.location(key)
     except ValueError:
         return ascii(key)
+
+
+class HashingWriter(BufferedIOBase):
+    """Writes to ``target``, and knows the number and the SHA-256 of the written bytes, so that nobody needs to read them back."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+        # Of the target, for callers that hide it.
+        self.error: OSError | None = None
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, block: Any) -> int:
+        try:
+            self._target.write(block)
+        except OSError as error:
+            self.error = error
+            raise
+        self._hash.update(block)
+        self.bytes += len(block)
+        return len(block)
+
+    @override
+    def flush(self) -> None:
+        if not self._target.closed:
+            self._target.flush()
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal."""
+        return self._hash.hexdigest()

@@ -601,6 +601,10 @@ SELECT
 FROM batch.accounting_month AS closed
 CROSS JOIN LATERAL jsonb_to_recordset(closed.files) AS file (key text, sha256 text, bytes bigint, rows integer, yen bigint);
 
+CREATE OR REPLACE VIEW batch.board_provisional_file AS
+SELECT key, month, sha256, bytes
+FROM batch.provisional_file;
+
 GRANT SELECT ON
 batch.board_deployment,
 batch.board_tenant,
@@ -628,6 +632,7 @@ batch.board_payable,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_accounting_file,
+batch.board_provisional_file,
 batch.board_invoice_revision,
 batch.board_payment,
 batch.board_bank_file,
