@@ -13,7 +13,9 @@ from datetime import date, datetime, timedelta
 from include.skillreport.billing.receivables.bank_file import MOST_BYTES
 from include.skillreport.core.database import has_control_characters, storable
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution import proof
 from include.skillreport.core.execution.object_store import ObjectStore, StoreEntry
+from include.skillreport.core.execution.proof import Fault, Unchecked, UnprovedError, read_proved
 
 INCOMING = "bank-files/incoming"
 IMPORTED = "bank-files/imported"
@@ -61,8 +63,13 @@ def incoming(store: ObjectStore, now: datetime, complete: Collection[str] = ()) 
 
 
 def read(store: ObjectStore, name: str) -> bytes:
-    """The content of an incoming file. :raises FileNotFoundError: it is gone."""
-    return store.read(f"{INCOMING}/{name}")
+    """The content of an incoming file. :raises FileNotFoundError: it is gone. :raises ParameterError: it cannot be read."""
+    try:
+        return read_proved(store, f"{INCOMING}/{name}", Unchecked(), MOST_BYTES)
+    except UnprovedError as error:
+        if error.fault is Fault.MISSING:
+            raise FileNotFoundError(name) from None
+        raise ParameterError(f"ファイル '{name}': {error.fault}。置き直してください。") from None
 
 
 def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) -> str:
@@ -76,8 +83,7 @@ def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) 
     folder = f"{IMPORTED}/{day:%Y-%m}"
     key = f"{folder}/{sha256[:16]}-{_safe(name)}"
     store.delete_unfinished(folder)
-    if not store.exists(key):
-        store.write(key, content)
+    proof.keep(store, key, content)
     store.sync(key)
     with suppress(FileNotFoundError):
         if hashlib.sha256(read(store, name)).hexdigest() == sha256:

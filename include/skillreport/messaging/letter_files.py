@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import replace
 
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Fault, Recorded, UnprovedError, read_proved
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import SendResult, failed
 
 # Seconds to read one file. Together with ``sender.SEND_LIMIT`` it must be well below the outbox's lease.
 READ_LIMIT = 60
+
+# No mail server accepts more.
+_MOST_BYTES = 100 << 20
+
+_CODES = {
+    Fault.MISSING: "file_missing",
+    Fault.NO_FILE: "store_unreadable",
+    Fault.DENIED: "store_unreadable",
+}
 
 
 async def with_content(message: Message, store: ObjectStore | None) -> Message | SendResult:
@@ -28,12 +37,12 @@ async def with_content(message: Message, store: ObjectStore | None) -> Message |
         )
     try:
         async with asyncio.timeout(READ_LIMIT):
-            content = await asyncio.to_thread(store.read, file.object_key)
-    except FileNotFoundError:
-        return failed(message.channel, "file_missing", file.object_key)
+            proof = Recorded(file.sha256)
+            content = await asyncio.to_thread(read_proved, store, file.object_key, proof, _MOST_BYTES)
+    except UnprovedError as error:
+        code = _CODES.get(error.fault, "file_altered")
+        return failed(message.channel, code, file.object_key)
     except Exception as error:
         # Each kind of store has its own errors. All of them concern this file or the store.
         return failed(message.channel, "store_unreadable", f"{file.object_key}: {type(error).__name__}")
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        return failed(message.channel, "file_altered", file.object_key)
     return replace(message, file=replace(file, content=content))

@@ -38,6 +38,7 @@ from tests.worlds.billing_rows import (
     run_billing,
 )
 from tests.worlds.damaged_files import DAMAGES, damaged
+from tests.worlds.faulty_stores import FaultyStore
 
 JANUARY = date(2027, 1, 1)
 
@@ -97,6 +98,21 @@ def test_the_hand_over_names_what_changed_since_the_provisional_files(
         DocumentChange("INV-2026-10-002", "請求", "11,000 JPY", None),
         DocumentChange("INV-2026-10-003", "請求", None, "11,000 JPY"),
     )
+
+
+def test_the_recorded_hashes_are_those_of_the_written_content(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    run_billing(database, store=store)
+
+    month = hand_over(platform, FaultyStore(store, reading=lambda _, content: content + b"forged"))
+
+    content = files(store)
+    assert [file.sha256 for file in month.files] == [
+        hashlib.sha256(content[file.key]).hexdigest() for file in month.files
+    ]
+    assert month.changes is None
 
 
 def test_without_a_provisional_list_no_changes_are_named(

@@ -33,7 +33,6 @@ from include.skillreport.core.execution.proof import (
     Recorded,
     UnprovedError,
     copy_at_most,
-    location_of,
     read_proved,
 )
 from include.skillreport.core.execution.temporary_files import temporary_file
@@ -53,12 +52,13 @@ _BLOCK_BYTES = 1 << 20
 
 _MANIFEST_FAULTS = {
     Fault.MISSING: "がありません。このバックアップは完成していないため使えません。",
+    Fault.NO_FILE: "がありません。このバックアップは完成していないため使えません。",
     Fault.TOO_LARGE: "が大きすぎます。別のバックアップを使ってください。",
     Fault.CHANGED: "が書き換えられています。別のバックアップを使ってください。",
 }
 
 # A manifest lists a file for each table or tenant, with about 200 bytes each.
-_MOST_MANIFEST_BYTES = 256 << 20
+MOST_MANIFEST_BYTES = 256 << 20
 
 
 class BackupDamagedError(BatchError):
@@ -185,7 +185,7 @@ class Packer:
                 "可能性があります。別のバックアップを使ってください。"
             )
         with temporary_file() as stored:
-            location = location_of(self.store, key)
+            location = self.store.location(key)
             try:
                 is_whole = copy_at_most(self.store, key, stored, file.bytes) == file.sha256
             except UnprovedError as error:
@@ -231,9 +231,9 @@ class Packer:
 
     def manifest_bytes(self, path: str, proof: Proof) -> bytes:
         """The bytes of a stored manifest. :raises BackupDamagedError: it is missing, or too large, or does not prove itself."""
-        location = location_of(self.store, self.key(path))
+        location = self.store.location(self.key(path))
         try:
-            return read_proved(self.store, self.key(path), proof, _MOST_MANIFEST_BYTES)
+            return read_proved(self.store, self.key(path), proof, MOST_MANIFEST_BYTES)
         except UnprovedError as error:
             advice = _MANIFEST_FAULTS.get(
                 error.fault, f"を使えません（{error.fault}）。別のバックアップを使ってください。"

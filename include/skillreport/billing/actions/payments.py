@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.object_store import ObjectStore
 
 
+_MOST_FILE_BYTES = 20 << 20
+
+
 class PaymentAction(TenantAction):
     """An action on the payments of one invoice."""
 
@@ -385,12 +388,20 @@ def _result(tenant_id: str, verb: str, recorded: list[RecordedPayment]) -> UnitR
 
 def _read(store: ObjectStore, name: str) -> tuple[list[FileRow], str]:
     from include.skillreport.billing.receivables.payment_file import parse_payments
+    from include.skillreport.core.execution.proof import (
+        Fault,
+        Unchecked,
+        UnprovedError,
+        read_proved,
+    )
 
     key = f"{PAYMENTS}/{name}"
     try:
-        content = store.read(key)
-    except (FileNotFoundError, IsADirectoryError):
-        raise ParameterError(
-            f"入金ファイル '{name}' が保存先の {PAYMENTS}/ にありません。{store.location(key)} に置いてください。"
-        ) from None
+        content = read_proved(store, key, Unchecked(), _MOST_FILE_BYTES)
+    except UnprovedError as error:
+        problem = {
+            Fault.MISSING: f"が保存先の {PAYMENTS}/ にありません。{store.location(key)} に置いてください。",
+            Fault.TOO_LARGE: f"は大きすぎます（{_MOST_FILE_BYTES >> 20} MB まで）。分けてください。",
+        }.get(error.fault, f"を読めません（{error.fault}）。置き直してください。")
+        raise ParameterError(f"入金ファイル '{name}' {problem}") from None
     return parse_payments(content, name), hashlib.sha256(content).hexdigest()

@@ -19,7 +19,9 @@ from include.skillreport.billing.documents.invoice import Issuer
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution import proof
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Fault, Recorded, Unchecked, UnprovedError, read_proved
 from include.skillreport.core.typesetting import compile_pdf
 
 LARGEST_BYTES = 500_000
@@ -44,16 +46,14 @@ def keep_images(issuer: IssuerSettings, store: ObjectStore) -> dict[str, str]:
         if not key:
             continue
         try:
-            with store.reader(key) as file:
-                content = file.read(LARGEST_BYTES + 1)
+            content = read_proved(store, key, Unchecked(), LARGEST_BYTES)
             suffix, problem = _checked(content)
-        except FileNotFoundError:
-            suffix, problem = "", "保存先にありません。置くか、設定を空にしてください"
+        except UnprovedError as error:
+            content, suffix, problem = b"", "", _problem_of(error)
         if problem:
             raise SettingsError(f"設定 billing.issuer.{setting} の画像 '{key}' は、{problem}。")
         names[setting] = f"{hashlib.sha256(content).hexdigest()}.{suffix}"
-        if not store.exists(image_key(names[setting])):
-            store.write(image_key(names[setting]), content)
+        proof.keep(store, image_key(names[setting]), content)
     return names
 
 
@@ -62,22 +62,32 @@ def read_images(issuer: Issuer, store: ObjectStore | None) -> dict[str, bytes]:
     images = {}
     for name in filter(None, (issuer.logo, issuer.seal)):
         try:
-            content = store.read(image_key(name)) if store else b""
-        except FileNotFoundError:
-            content = b""
-        if hashlib.sha256(content).hexdigest() != Path(name).stem:
+            images[name] = _kept(name, store)
+        except UnprovedError:
             raise BillingError(
                 "IMAGE_MISSING",
                 f"書類のロゴか印影 '{image_key(name)}' が保存先にないか、内容が違います。保存先のバックアップから戻してください",
-            )
-        images[name] = content
+            ) from None
     return images
+
+
+def _kept(name: str, store: ObjectStore | None) -> bytes:
+    """The content of a kept image, whose name is its SHA-256. :raises UnprovedError: there is no store, or see ``read_proved``."""
+    if store is None:
+        raise UnprovedError(image_key(name), Fault.MISSING)
+    return read_proved(store, image_key(name), Recorded(Path(name).stem), LARGEST_BYTES)
+
+
+def _problem_of(error: UnprovedError) -> str:
+    if error.fault is Fault.TOO_LARGE:
+        return f"{LARGEST_BYTES // 1000:,} KB を超えます。小さくしてください"
+    if error.fault is Fault.DENIED:
+        return "保存先で読む権限がありません。権限を確かめてください"
+    return "保存先にありません。置くか、設定を空にしてください"
 
 
 def _checked(content: bytes) -> tuple[str, str]:
     """The suffix of an image's name, and the image's problem; empty if there is none."""
-    if len(content) > LARGEST_BYTES:
-        return "", f"{LARGEST_BYTES // 1000:,} KB を超えます。小さくしてください"
     try:
         with (
             warnings.catch_warnings(action="ignore"),

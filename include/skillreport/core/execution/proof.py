@@ -5,7 +5,6 @@ manifest has of it, or its MAC. For its reader, a file without proof does not ex
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 from io import BufferedIOBase, BytesIO
 from typing import IO, Any, Protocol
@@ -16,9 +15,6 @@ from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.storage_errors import NoAccessError
 
-# The errors if there is no file of this name, or the name is no key.
-_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError)
-
 _BLOCK_BYTES = 1 << 20
 
 
@@ -26,6 +22,7 @@ class Fault(StrEnum):
     """Why a file does not count, as a part of a Japanese sentence."""
 
     MISSING = "ファイルがありません"
+    NO_FILE = "ファイルではなく、フォルダーなどがあります"
     DENIED = "ファイルを読む権限がありません"
     TOO_LARGE = "記録より大きすぎます"
     UNRECORDED = "データベースに記録がないため、内容を確かめられません"
@@ -48,17 +45,17 @@ class Proof(Protocol):
         """Why this content of the file does not count; None if it counts."""
 
 
-@dataclass(frozen=True)
 class Recorded:
-    """The SHA-256 (hex) of the file, as it was written; None if nothing recorded it."""
+    """The SHA-256 (hex) of the file, as it was written, or those of several files of which it is one. None: nothing recorded it."""
 
-    sha256: str | None
+    def __init__(self, *sha256: str | None) -> None:
+        self._hashes = frozenset(filter(None, sha256))
 
     def fault(self, store: ObjectStore, key: str, content: bytes) -> Fault | None:  # noqa: ARG002  # as ``Proof``
         """Compares the hashes."""
-        if self.sha256 is None:
+        if not self._hashes:
             return Fault.UNRECORDED
-        return None if hashlib.sha256(content).hexdigest() == self.sha256 else Fault.CHANGED
+        return None if hashlib.sha256(content).hexdigest() in self._hashes else Fault.CHANGED
 
 
 class Unchecked:
@@ -72,13 +69,22 @@ def read_proved(store: ObjectStore, key: str, proof: Proof, most_bytes: int) -> 
     """The content of the file.
 
     :raises UnprovedError: it is missing, not readable, larger than ``most_bytes``, or does not prove itself.
-    :raises OSError: the store fails, for example because it is not reachable.
+    :raises OSError: the store fails, for example because it is not reachable. :raises ValueError: the key is invalid.
     """
     content = BytesIO()
     copy_at_most(store, key, content, most_bytes)
     if fault := proof.fault(store, key, content.getvalue()):
-        raise UnprovedError(location_of(store, key), fault)
+        raise UnprovedError(store.location(key), fault)
     return content.getvalue()
+
+
+def keep(store: ObjectStore, key: str, content: bytes) -> None:
+    """Write the file, unless it has this content. Others may have put something else in its place."""
+    try:
+        read_proved(store, key, Recorded(hashlib.sha256(content).hexdigest()), len(content))
+    except UnprovedError:
+        store.delete(key)
+        store.write(key, content)
 
 
 def copy_at_most(store: ObjectStore, key: str, target: IO[bytes], most_bytes: int) -> str:
@@ -89,22 +95,16 @@ def copy_at_most(store: ObjectStore, key: str, target: IO[bytes], most_bytes: in
             while block := source.read(_BLOCK_BYTES):
                 missing -= len(block)
                 if missing < 0:
-                    raise UnprovedError(location_of(store, key), Fault.TOO_LARGE)
+                    raise UnprovedError(store.location(key), Fault.TOO_LARGE)
                 digest.update(block)
                 target.write(block)
-    except _NO_FILE:
-        raise UnprovedError(location_of(store, key), Fault.MISSING) from None
+    except FileNotFoundError:
+        raise UnprovedError(store.location(key), Fault.MISSING) from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise UnprovedError(store.location(key), Fault.NO_FILE) from None
     except (PermissionError, NoAccessError):
-        raise UnprovedError(location_of(store, key), Fault.DENIED) from None
+        raise UnprovedError(store.location(key), Fault.DENIED) from None
     return digest.hexdigest()
-
-
-def location_of(store: ObjectStore, key: str) -> str:
-    """The file's location for messages. The key may be invalid."""
-    try:
-        return store.location(key)
-    except ValueError:
-        return ascii(key)
 
 
 class HashingWriter(BufferedIOBase):

@@ -272,7 +272,7 @@ def _read_back(store: ObjectStore, key: str, sha256: str, most_bytes: int = _MOS
     try:
         return read_proved(store, key, Recorded(sha256), most_bytes)
     except UnprovedError as error:
-        is_unread = error.fault in (Fault.MISSING, Fault.DENIED)
+        is_unread = error.fault in (Fault.MISSING, Fault.NO_FILE, Fault.DENIED)
         problem = (
             f"を読み戻せません（{error.fault}）" if is_unread else "を読み戻すと、書き込んだ内容と違います"
         )

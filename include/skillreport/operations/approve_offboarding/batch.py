@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
+
+import psycopg
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.deleted_tenants import TURN, delete_entry, record_folder
+from include.skillreport.batches.data_backup.files import MOST_MANIFEST_BYTES
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.proof import Recorded, UnprovedError, read_proved
 from include.skillreport.core.execution.sharding import Tenant, Unit
 from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING
 from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
@@ -38,6 +43,7 @@ from include.skillreport.operations.offboard_tenant.ledger import (
     record_deleted,
     record_frozen,
     record_problem,
+    recorded_manifests,
     require_left,
 )
 from include.skillreport.operations.offboard_tenant.remains import (
@@ -48,6 +54,8 @@ from include.skillreport.operations.offboard_tenant.remains import (
     write_register,
 )
 from include.skillreport.schema.deployment_check import check_deletion
+
+log = logging.getLogger(__name__)
 
 # The prefix of the folders of approved exports.
 _APPROVED = "approved-"
@@ -181,7 +189,8 @@ class OffboardingApproval(UnitBatch):
                 raise
         drop_restored_schema(server, offboarding.tenant_id)
         now = installation.now()
-        write_register(store, self._access.mac_keys(), offboarding, self._manifests(offboarding), now)
+        manifests = self._manifests(platform, offboarding)
+        write_register(store, self._access.mac_keys(), offboarding, manifests, now)
         remains = erase(store, files_of(offboarding))
         backups = write_certificates(
             platform, store, offboarding.offboarding_id, self._issuer, deleted_at=now, remains=remains
@@ -193,13 +202,18 @@ class OffboardingApproval(UnitBatch):
             )
         return rows, remains
 
-    def _manifests(self, offboarding: Offboarding) -> dict[str, bytes]:
-        """The stored manifests of the approved exports, except those that an earlier attempt wrote and erased."""
+    def _manifests(self, platform: psycopg.Connection, offboarding: Offboarding) -> dict[str, bytes]:
+        """The stored manifests of the approved exports, except those that an earlier attempt wrote and erased, or that others changed."""
         store, found = self._access.store(), {}
+        proof = Recorded(*recorded_manifests(platform, offboarding))
         for name in store.names(offboarding.folder):
             key = export_packer(self._access, offboarding, name).key(manifest_path(offboarding.tenant_id))
-            if name.startswith(_APPROVED) and store.exists(key):
-                found[f"manifest-{name.removeprefix(_APPROVED)}.json"] = store.read(key)
+            if name.startswith(_APPROVED):
+                try:
+                    content = read_proved(store, key, proof, MOST_MANIFEST_BYTES)
+                    found[f"manifest-{name.removeprefix(_APPROVED)}.json"] = content
+                except UnprovedError as error:
+                    log.warning("%s", error)
         return found
 
 

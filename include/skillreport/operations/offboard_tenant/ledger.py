@@ -237,6 +237,11 @@ def record_frozen(
         raise OffboardingError("書き出しの間に、退会が取りやめられました。")
 
 
+def recorded_manifests(platform: psycopg.Connection, offboarding: Offboarding) -> list[str]:
+    """The hashes of the manifests of the approved exports."""
+    return _SQL.column(platform, "manifests_of", offboarding_id=offboarding.offboarding_id)
+
+
 def record_problem(platform: psycopg.Connection, offboarding: Offboarding, problem: str) -> None:
     """Record why the deletion stopped."""
     _SQL.execute(platform, "record_problem", offboarding_id=offboarding.offboarding_id, problem=problem)

@@ -39,6 +39,7 @@ from include.skillreport.billing.receivables.transfer import code_key, payer_key
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.proof import Fault, Unchecked, UnprovedError, read_proved
 from include.skillreport.core.form import Operation
 from include.skillreport.core.form_fields import Day, Field, Lines
 from include.skillreport.operations.operate_contracts import form
@@ -127,14 +128,13 @@ def content_of(store: ObjectStore, entered: form.ImportFile) -> bytes:
     """The content of a file in ``contracts/incoming/``. :raises ParameterError: the file is missing or too large."""
     file = file_label(entered.imported_file)
     try:
-        content = store.read(f"{INCOMING}/{entered.imported_file}")
-    except FileNotFoundError:
-        raise ParameterError(
-            f"{file} が保存先の {INCOMING}/ にありません。名前を確かめてください。"
-        ) from None
-    if len(content) > _MOST_BYTES:
-        raise ParameterError(f"{file} は大きすぎます（{_MOST_BYTES // 1_000_000} MB まで）。分けてください。")
-    return content
+        return read_proved(store, f"{INCOMING}/{entered.imported_file}", Unchecked(), _MOST_BYTES)
+    except UnprovedError as error:
+        problem = {
+            Fault.MISSING: f"が保存先の {INCOMING}/ にありません。名前を確かめてください。",
+            Fault.TOO_LARGE: f"は大きすぎます（{_MOST_BYTES // 1_000_000} MB まで）。分けてください。",
+        }.get(error.fault, f"を読めません（{error.fault}）。置き直してください。")
+        raise ParameterError(f"{file} {problem}") from None
 
 
 def same_content(store: ObjectStore, entered: form.ImportFile, sha256: str) -> bytes:

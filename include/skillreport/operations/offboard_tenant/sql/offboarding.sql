@@ -217,6 +217,11 @@ FROM batch.offboarding_table
 WHERE offboarding_id = %(offboarding_id)s
 ORDER BY place, table_name;
 
+-- name: manifests_of
+SELECT regexp_split_to_table(manifest_sha256, ' ') AS sha256
+FROM batch.offboarding
+WHERE offboarding_id = %(offboarding_id)s;
+
 -- name: record_of
 SELECT
     offboarding_id, tenant_id, tenant_code, tenant_name, stage, begun_by, begun_at, exported_by, exported_at, asked_by, asked_at,
