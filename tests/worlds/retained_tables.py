@@ -101,11 +101,13 @@ BOUNDED = (
     | {
         "activity_hour": "until no batch reads the hour",
         "activity_reading": "until no batch reads the hour",
+        "deleted_row_archive": "as long as the archive",
         "frozen_chunk": "until the tenant is deleted",
         "frozen_person": "until the tenant is deleted",
         "hourly_measure": "five weeks",
         "limit_sender": "one day",
         "started_tick": "the last one of each batch, and a year of those whose runs hold messages",
+        "provisional_file": "until the month is closed",
         "outbox": "90 days (`notification.retention_days`), then archived",
     }
 )
