@@ -197,7 +197,7 @@ def forge(backups: Backups, **changed: Any) -> str:
 @pytest.mark.parametrize(
     "changed", [{}, {"is_deleted": False}, {"id": "new", "employee_id": "nobody", "is_deleted": False}]
 )
-def test_an_archive_without_its_record_in_the_database_is_listed_and_not_restored(
+def test_an_archive_without_its_record_is_listed_and_not_restored(
     backups: Backups, rows: psycopg.Connection, changed: dict[str, Any]
 ) -> None:
     planted(rows)

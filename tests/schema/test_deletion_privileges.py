@@ -57,7 +57,7 @@ def without_roles(found: Snapshot) -> Snapshot:
 # What the role may do ----------------------------------------------------------------------------------------------------
 
 
-def test_the_role_has_the_views_of_the_application_and_adds_to_the_record_of_archives(
+def test_the_role_has_the_views_and_adds_to_the_record_of_archives(
     deployed_deletable: Database,
 ) -> None:
     with deployed_deletable.connect() as connection:

@@ -18,7 +18,7 @@ import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from include.skillreport.__main__ import main
-from include.skillreport.batches.data_backup import batch as batch_module
+from include.skillreport.batches.data_backup import room
 from include.skillreport.batches.data_backup.comparison import tenant_of_the_day
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
@@ -364,7 +364,7 @@ def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
     with pytest.raises(BackupError, match=rf"store/backups {MISSING.format(size.database_bytes)}。空けるか"):
         backups.first_steps(run, NearlyFullStore(backups.root))
     with monkeypatch.context() as patched:
-        patched.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        patched.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=1000))
         needed = size.spool_bytes(2)
         largest = size.tables[0]
         with pytest.raises(BackupError) as refused:
@@ -390,7 +390,7 @@ def test_the_last_backup_gives_the_space_that_a_local_store_needs(
     # A restore needs as much as the dump, perhaps on another machine.
     with taken.database.connect("batch_platform") as platform:
         taken.batch().dump(Work(run, platform, store=taken.store))
-        monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(
             BackupError, match=rf"/skill-batch-check-{run.execution_id}-\w+ の空き容量が足りません"
         ):

@@ -440,7 +440,7 @@ def test_archives_end_after_a_year_also_of_tenants_without_rows(
 
 
 @pytest.mark.parametrize("name", ["a\\b", "notes", "line\nbreak", os.fsdecode(b"\xff"), "A-0123456789abcdeg"])
-def test_an_entry_that_is_no_tenants_folder_is_reported_and_stops_no_expiry(
+def test_an_entry_that_is_no_tenants_folder_stops_no_expiry(
     deletable: Database, rows: psycopg.Connection, store: ObjectStore, name: str
 ) -> None:
     planted(rows)

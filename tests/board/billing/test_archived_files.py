@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from skill_batch.board.store_access import ArchivedFileError
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.board.billing.conftest import number_of
 from tests.board.conftest import Board
+from tests.s3_server import BUCKET, s3_server
 
 
 def test_the_archived_pdf_is_drawn_page_by_page(
@@ -110,15 +112,13 @@ def test_only_those_who_operate_on_invoices_get_the_json(board: Board, ids: dict
 
 def test_a_store_that_hangs_is_given_up_and_not_asked_by_everybody(
     board: Board,
-    host: psycopg.Connection,
     ids: dict[str, str],
-    store: ObjectStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store_access, "WORK_SECONDS", 0.05)
     monkeypatch.setattr(store_access, "WAIT_SECONDS", 0.05)
     path = f"/invoices/{ids['PARTLY']}"
-    with _hanging(_pdf(store, number_of(host, ids["PARTLY"]))):
+    with _hanging(monkeypatch):
         for reason in ("応答しません", "応答しません", "混み合っています"):
             answer = board.get(f"{path}/file")
             assert (answer.status_code, reason in answer.text) == (503, True), answer.text
@@ -170,14 +170,22 @@ def _pdf(store: ObjectStore, number: str) -> Path:
 
 
 @contextmanager
-def _hanging(file: Path) -> Iterator[None]:
-    """The file is a pipe without a writer. Its readers get an empty file at the end."""
-    content = file.read_bytes()
-    file.unlink()
-    os.mkfifo(file)
-    try:
-        yield
-        os.close(os.open(file, os.O_RDWR))
-    finally:
-        file.unlink()
-        file.write_bytes(content)
+def _hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The store is a bucket whose server does not answer until the end of the block."""
+    answers = threading.Event()
+
+    def wait(environ: object) -> bool:  # noqa: ARG001  # as ``S3Server.refuses``
+        return answers.wait()
+
+    with s3_server() as server:
+        server.refuses = wait
+        monkeypatch.setenv("AIRFLOW_CONN_BUCKET", server.airflow_connection)
+        monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"s3://bucket@{BUCKET}/batch")
+        try:
+            yield
+        finally:
+            answers.set()
+            # Until no reader is left.
+            for _ in range(store_access.MOST_AT_ONCE):
+                store_access._TURNS.acquire()
+            store_access._TURNS.release(store_access.MOST_AT_ONCE)

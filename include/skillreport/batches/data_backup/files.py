@@ -190,8 +190,11 @@ class Packer:
                 is_whole = copy_at_most(self.store, key, stored, file.bytes) == file.sha256
             except UnprovedError as error:
                 if error.fault is not Fault.TOO_LARGE:
+                    problem = (
+                        "がありません" if error.fault is Fault.MISSING else f"を使えません（{error.fault}）"
+                    )
                     raise BackupDamagedError(
-                        f"バックアップのファイル {location} を使えません（{error.fault}）。別のバックアップを使ってください。"
+                        f"バックアップのファイル {location} {problem}。別のバックアップを使ってください。"
                     ) from None
                 is_whole = False
             if not is_whole:

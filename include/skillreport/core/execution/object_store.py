@@ -118,7 +118,7 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is no such file."""
-        with self.reader(key) as file:
+        with self.reader(key) as file, self._errors_named():
             return file.read()
 
     @contextmanager

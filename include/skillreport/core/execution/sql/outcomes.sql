@@ -91,7 +91,8 @@ SELECT
     coalesce(earlier.effects, '{}') AS effects,
     coalesce(earlier.records, 0) AS records
 FROM unnest(%(tenant_ids)s::text[], %(parts)s::text[], %(shards)s::integer[]) AS expected (tenant_id, part, shard)
-LEFT JOIN earlier ON expected.tenant_id = earlier.tenant_id AND expected.part = earlier.part;
+LEFT JOIN earlier ON expected.tenant_id = earlier.tenant_id AND expected.part = earlier.part
+ORDER BY expected.tenant_id, expected.part;
 
 -- name: add_effects
 UPDATE batch.tenant_outcome
