@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.storage_errors import NoSpaceError, StorageError
-from include.skillreport.core.execution.temporary_files import temporary_file, temporary_folder
+from include.skillreport.core.execution.temporary_files import (
+    delete_left_folders,
+    temporary_file,
+    temporary_folder,
+)
 from tests.worlds.small_disk import small_disk
 
 SOURCES = Path(__file__).parents[2]
@@ -43,25 +57,76 @@ def test_no_other_module_makes_temporary_files() -> None:
     assert others == {OWN}
 
 
-def test_a_retry_deletes_only_the_leftovers_of_its_predecessor(place: Path) -> None:
-    with temporary_folder("dump-RUN_1") as own:
-        Path(own, "1.dat").write_bytes(b"x")
-        with temporary_folder("dump-RUN_10") as other, temporary_folder() as by_hand:
-            with temporary_folder("dump-RUN_1") as again:
-                assert sorted(map(str, place.iterdir())) == sorted([other, by_hand, again])
-            os.utime(by_hand, (0, 0))
-            with temporary_folder() as newest:
-                assert sorted(map(str, place.iterdir())) == sorted([other, newest])
+def hold_folder(named: Connection) -> None:
+    """Make a folder with a file, in a process of its own, and wait until somebody ends it."""
+    with temporary_folder() as folder:
+        Path(folder, "rows").write_bytes(b"personal")
+        named.send(folder)
+        signal.pause()
 
 
-@pytest.mark.usefixtures("place")
-def test_a_folder_in_use_is_not_old() -> None:
-    """Its own time is that of its creation, because the files come and go in a folder below it."""
-    with temporary_folder() as restored_by_hand:
-        Path(restored_by_hand, "dump").mkdir()
-        os.utime(restored_by_hand, (0, 0))
-        with temporary_folder("dump-RUN_1"):
-            assert Path(restored_by_hand, "dump").exists()
+@contextmanager
+def holder() -> Iterator[tuple[Path, BaseProcess]]:
+    """A folder of another process that is active."""
+    here, there = get_context("fork").Pipe()
+    process = get_context("fork").Process(target=hold_folder, args=(there,))
+    process.start()
+    try:
+        yield Path(here.recv()), process
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_the_next_process_deletes_what_a_killed_one_has_left(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with holder() as (active, _), holder() as (left, killed):
+        killed.kill()
+        killed.join()
+        assert (left / "rows").exists()
+        with caplog.at_level(logging.INFO), temporary_folder() as own:
+            assert sorted(place.iterdir()) == sorted([active, Path(own)])
+            with temporary_folder() as another:
+                assert sorted(place.iterdir()) == sorted([active, Path(own), Path(another)])
+        assert caplog.messages == [f"終了したプロセスの一時フォルダーを消します: {left}"]
+
+
+def test_a_folder_in_use_is_not_old(place: Path) -> None:
+    with holder() as (active, _):
+        os.utime(active, (0, 0))
+        delete_left_folders()
+        assert list(place.iterdir()) == [active]
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(0, True), (2, False)])
+def test_a_folder_of_another_machine_stays_for_a_day(place: Path, days: int, *, is_kept: bool) -> None:
+    """A folder's lock does not reach over a network."""
+    other = place / "skill-batch-01234567-abcdefgh"
+    other.mkdir()
+    written = time.time() - days * 24 * 3600
+    os.utime(other, (written, written))
+    delete_left_folders()
+    assert other.exists() == is_kept
+
+
+def test_processes_that_begin_at_once_do_not_delete_one_anothers_folders(place: Path) -> None:
+    def begin(_: int) -> bool:
+        with temporary_folder() as folder:
+            Path(folder, "rows").write_bytes(b"personal")
+            return Path(folder, "rows").exists()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(begin, range(200)))
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, partial(os.symlink, "/")])
+def test_other_kinds_of_files_stay(place: Path, make: Callable[[Path], None]) -> None:
+    other = place / "skill-batch-x"
+    make(other)
+    delete_left_folders()
+    assert os.path.lexists(other)
 
 
 def test_a_nameless_file_is_gone_with_its_process(place: Path) -> None:

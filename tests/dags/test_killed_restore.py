@@ -16,24 +16,15 @@ from tests.conftest import Database
 from tests.dags.running_airflow import NO_SCHEDULE, TRIES, StartAirflow
 from tests.waiting import wait_until
 from tests.worlds import host_rows
-from tests.worlds.backups import BIN, Backups
+from tests.worlds.backups import Backups, blocked_programs
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
 
 @pytest.fixture
 def slow_programs(tmp_path: Path) -> Path:
-    """Programs whose pg_restore does not end after its work, as long as there is a file ``blocked`` beside it."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "blocked").touch()
-    (folder / "pg_dump").symlink_to(f"{BIN}/pg_dump")
-    (folder / "pg_restore").write_text(
-        f'#!/bin/sh\n{BIN}/pg_restore "$@" || exit 1\n'
-        f'case "$1" in --exit-on-error) while [ -e {folder}/blocked ]; do sleep 0.1; done ;; esac\n'
-    )
-    (folder / "pg_restore").chmod(0o755)
-    return folder
+    """See ``blocked_programs``."""
+    return blocked_programs(tmp_path / "bin")
 
 
 @pytest.fixture

@@ -78,6 +78,19 @@ def programs(folder: Path, pg_dump: str, version: str = f"exec {BIN}/pg_dump --v
     return str(folder)
 
 
+def blocked_programs(folder: Path) -> Path:
+    """A folder with programs. Its pg_restore does not end after its work, as long as there is a file ``blocked`` in the folder."""
+    folder.mkdir()
+    (folder / "blocked").touch()
+    (folder / "pg_dump").symlink_to(f"{BIN}/pg_dump")
+    (folder / "pg_restore").write_text(
+        f'#!/bin/sh\n{BIN}/pg_restore "$@" || exit 1\n'
+        f'case "$1" in --exit-on-error) while [ -e {folder}/blocked ]; do sleep 0.1; done ;; esac\n'
+    )
+    (folder / "pg_restore").chmod(0o755)
+    return folder
+
+
 @dataclass
 class Backups:
     """BATCH-001 on one test's database and folder."""

@@ -45,6 +45,7 @@ from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.proof import Unchecked
 from include.skillreport.core.execution.storage_errors import NoAccessError, NoSpaceError
+from include.skillreport.core.execution.temporary_files import temporary_place
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
 from tests.conftest import Database
 from tests.s3_server import BUCKET, S3Server, nothing
@@ -369,9 +370,7 @@ def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
         largest = size.tables[0]
         with pytest.raises(BackupError) as refused:
             backups.first_steps(run)
-    assert re.search(
-        rf"/skill-batch-dump-{run.execution_id}-\w+ {MISSING.format(needed)}", str(refused.value)
-    )
+    assert str(refused.value).startswith(f"{temporary_place()} {MISSING.format(needed)}")
     assert f"表 {largest.schema}.{largest.name} の {largest.bytes:,} バイト" in str(refused.value)
     with backups.database.connect() as connection:
         assert connection.execute("SELECT count(*) FROM batch.backup").fetchone() == (0,)
@@ -391,9 +390,7 @@ def test_the_last_backup_gives_the_space_that_a_local_store_needs(
     with taken.database.connect("batch_platform") as platform:
         taken.batch().dump(Work(run, platform, store=taken.store))
         monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=1000))
-        with pytest.raises(
-            BackupError, match=rf"/skill-batch-check-{run.execution_id}-\w+ の空き容量が足りません"
-        ):
+        with pytest.raises(BackupError, match=f"^{temporary_place()} の空き容量が足りません"):
             taken.batch().check(Work(run, platform, store=taken.store))
     assert taken.server.databases(taken.server.scratch_prefix) == []
 

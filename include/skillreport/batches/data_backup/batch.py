@@ -155,7 +155,7 @@ class DataBackupBatch(TenantBatch):
         server = self._access.server()
         server.check()
         size = server.sizes()
-        require_local_room(self._settings.jobs, size, f"dump-{work.run.execution_id}")
+        require_local_room(self._settings.jobs, size)
         is_repeated = has_begun(work.connection, work.run)
         if not is_repeated:
             self._require_store_room(size, work)
@@ -206,7 +206,7 @@ class DataBackupBatch(TenantBatch):
     ) -> Manifest:
         """Store the dump of one snapshot; the manifest contains the tables' contents."""
         with (
-            temporary_folder(f"dump-{work.run.execution_id}") as spool,
+            temporary_folder() as spool,
             server.connect() as connection,
             exported_snapshot(connection) as snapshot,
         ):
@@ -243,8 +243,7 @@ class DataBackupBatch(TenantBatch):
         if work.run.dry_run:
             return
         server, backup = self._access.server(), unfinished_backup(work.connection, work.run)
-        owner = f"check-{work.run.execution_id}"
-        require_local_room(self._settings.jobs, server.sizes(), owner)
+        require_local_room(self._settings.jobs, server.sizes())
         scratch = server.scratch_database(backup.backup_id)
         server.drop(scratch)
         packer = self._access.packer(work.files, backup.backup_id, encrypted=backup.encrypted)
@@ -255,7 +254,6 @@ class DataBackupBatch(TenantBatch):
             self._settings.jobs,
             sha256=backup.dump,
             with_owners=False,
-            owner=owner,
         )
         with server.connect(scratch) as connection:
             index_owners(connection)

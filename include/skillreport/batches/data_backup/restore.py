@@ -103,19 +103,18 @@ def restore_database(
     *,
     sha256: str,
     with_owners: bool = True,
-    owner: str = "",
 ) -> Manifest:
     """Restore an entire dump into a new database and compare the manifest's tables with the snapshot. Returns the manifest.
 
     Compares the number of rows and, if the manifest contains a hash, the content. The manifest lacks the tables that
     ``contents_until_awaited`` did not record.
 
-    ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``. ``owner``: see
-    ``temporary_folder``. An incomplete database is dropped.
+    ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``. An
+    incomplete database is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
-    with temporary_folder(owner) as spool:
+    with temporary_folder() as spool:
         load_dump(
             server,
             packer,
@@ -157,9 +156,7 @@ def restore_as_new(
     server.refuse_existing(database)
     temporary = server.run_database(owner)
     server.drop(temporary)
-    manifest = restore_database(
-        server, packer, temporary, jobs, sha256=sha256, with_owners=with_owners, owner=f"restore-{owner}"
-    )
+    manifest = restore_database(server, packer, temporary, jobs, sha256=sha256, with_owners=with_owners)
     properties = manifest.about.get("database", {})
     with server.dropped_after_error(temporary):
         with server.connect(temporary) as restored:

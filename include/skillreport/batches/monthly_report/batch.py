@@ -268,7 +268,7 @@ def _workbook(connection: psycopg.Connection, run: Run, tenant_id: str, report: 
     """The workbook, with the staged people, read in chunks."""
     content = BytesIO()
     with (
-        temporary_folder(f"report-{run.execution_id}-{tenant_folder(tenant_id)}") as folder,
+        temporary_folder() as folder,
         tenant_transaction(connection, [tenant_id]),
         connection.cursor("people", row_factory=class_row(Person)) as cursor,
     ):

@@ -1,12 +1,16 @@
 """All temporary files of the batches. They may contain personal data, so a killed process must leave none for long.
 
-A named file lies in a folder of a step of a run, and the next attempt of the step deletes the folder of its predecessor. A nameless file is
-gone with its process. A test finds other temporary files.
+A named file lies in a folder that its process has locked. The lock ends with the process, and the next process on this machine deletes the
+folder. A nameless file is gone with its process. A test finds other temporary files.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import logging
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -16,6 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from include.skillreport.core.execution.storage_errors import StorageError, storage_errors_named
+
+log = logging.getLogger(__name__)
 
 _PREFIX = "skill-batch-"
 _MAX_AGE_SECONDS = 24 * 3600
@@ -37,17 +43,20 @@ def temporary_place() -> Path:
 
 
 @contextmanager
-def temporary_folder(owner: str = "") -> Iterator[str]:
-    """A temporary folder, deleted at the end. First deletes the folders that killed processes left: as ``delete_left_folders``.
+def temporary_folder() -> Iterator[str]:
+    """A temporary folder, deleted at the end. First deletes the folders that killed processes left.
 
-    ``owner`` is a step of a run, of which only one attempt is active at a time.
     :raises StorageError: there is no room, or the folder cannot be used.
     """
-    prefix = f"{_PREFIX}{owner}-" if owner else _PREFIX
-    delete_left_folders(owner)
+    delete_left_folders()
     place = temporary_place()
-    with _errors_named(place), tempfile.TemporaryDirectory(prefix=prefix, dir=place) as folder:
-        yield folder
+    with _errors_named(place):
+        folder, descriptor = _locked_folder(place)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+            os.close(descriptor)
 
 
 @contextmanager
@@ -58,17 +67,55 @@ def temporary_file() -> Iterator[IO[bytes]]:
         yield file
 
 
-def delete_left_folders(owner: str = "") -> None:
-    """Delete leftovers of killed processes: folders of the same ``owner``, and all folders unchanged for a day."""
-    prefix = f"{_PREFIX}{owner}-" if owner else _PREFIX
+def delete_left_folders() -> None:
+    """Delete the folders of this user that killed processes left: unlocked ones of this machine, and others unchanged for a day."""
+    own = _machine_prefix()
     for left in temporary_place().glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError):  # another process has deleted it
-            if left.lstat().st_uid != os.geteuid():
+            if left.is_symlink() or left.lstat().st_uid != os.geteuid() or not left.is_dir():
                 continue  # another user's folder may be unreadable
-            is_predecessor = bool(owner) and left.name.rpartition("-")[0] == prefix.removesuffix("-")
-            is_old = time.time() - _last_change(left) > _MAX_AGE_SECONDS
-            if is_predecessor or is_old:
-                shutil.rmtree(left)
+            descriptor = os.open(left, os.O_RDONLY)
+            try:
+                is_locked = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_old = time.time() - _last_change(left) > _MAX_AGE_SECONDS
+                if (is_locked and left.name.startswith(own)) or (is_locked is not False and is_old):
+                    log.info("終了したプロセスの一時フォルダーを消します: %s", left)
+                    shutil.rmtree(left)
+            finally:
+                os.close(descriptor)
+
+
+def _locked_folder(place: Path) -> tuple[str, int]:
+    """A new folder, and a descriptor that locks it until it is closed."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=_machine_prefix(), dir=place)
+        # Until it is locked, another process takes it for a leftover.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            _lock(descriptor, fcntl.LOCK_EX)
+            if Path(folder).exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _machine_prefix() -> str:
+    """The beginning of the names of folders whose locks this machine sees. Locks of folders do not reach over a network."""
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        machine = platform.node()
+    return f"{_PREFIX}{hashlib.sha256(machine.encode()).hexdigest()[:8]}-"
+
+
+def _lock(descriptor: int, operation: int) -> bool | None:
+    """Lock the folder. False: another process has locked it. None: the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def prove(
     # A killed attempt may have left it.
     scratch = server.run_database(owner)
     server.drop(scratch)
-    with temporary_folder(owner) as spool:
+    with temporary_folder() as spool:
         server.copy_structure(Path(spool, "structure"), scratch)
     try:
         with server.connect(scratch) as connection, connection.transaction():
