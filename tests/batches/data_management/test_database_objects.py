@@ -77,6 +77,10 @@ ORDINARY = {
         "CREATE TABLE dba.elsewhere TABLESPACE {tablespace} AS SELECT 1 AS id",
         "SELECT FROM dba.elsewhere",
     ),
+    "index in a tablespace": (
+        "CREATE INDEX of_plain ON dba.plain (note) TABLESPACE {tablespace}",
+        "SELECT FROM pg_class WHERE relname = 'of_plain'",
+    ),
     "publication of one table": (
         "CREATE PUBLICATION of_one FOR TABLE dba.plain",
         "SELECT FROM pg_publication_tables WHERE pubname = 'of_one'",
@@ -215,4 +219,7 @@ def test_check_names_objects_that_the_login_cannot_restore(taken: Taken) -> None
     for name in ("pg_stat_statements", "postgres_fdw", "watch", "everything", "of_schema", "FUNCTION twin"):
         assert name in taken.findings["backup-left-out"]
     assert "1 件あり、バックアップにラージオブジェクトは入りません" in taken.findings["backup-large-objects"]
+    places, moved = zip(*taken.remarks["dump"].pop("tablespaces"), strict=True)
     assert taken.remarks["dump"] == {"unverified": 0, "large_objects_left_out": 1}
+    assert moved == ("dba.elsewhere", "dba.of_plain")
+    assert len(set(places)) == 1

@@ -308,20 +308,23 @@ def test_a_restored_database_keeps_the_properties_of_the_original(
         server.drop(copy)
 
 
-def test_one_sentence_names_lost_properties(small: Database, tmp_path: Path) -> None:
+def test_sentences_name_lost_properties(small: Database, tmp_path: Path) -> None:
     server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     with server.connect() as connection:
         properties = read_properties(connection)
     elsewhere = {"collation": "xx_XX.UTF-8", "owner": "nobody_here", "settings": [["", "no_such=1"]]}
+    elsewhere["tablespaces"] = [["fast", ""], *(["fast", f"public.t{number}"] for number in range(5))]
     about = {"database": properties | elsewhere}
     manifest = replace(stored(server, packer, tmp_path / "dump"), about=about)
     sha256 = packer.write_manifest(manifest, DUMP_MANIFEST).sha256
     try:
-        _, lost = restore_as_new(
+        _, lost, moved = restore_as_new(
             server, packer, copy, JOBS, sha256=sha256, keys=MacKeys(), with_owners=True, owner="test"
         )
         assert "データベースのロケール、所有者、ALTER DATABASE の設定を元のとおりにできません" in lost
+        assert moved.startswith("表領域 fast のデータベース全体、fast の public.t0、")
+        assert moved.endswith("fast の public.t3 など 6 個は、復元すると既定の表領域に入ります")
     finally:
         server.drop(copy)
 

@@ -225,7 +225,7 @@ class DataBackupBatch(TenantBatch):
                 connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
             )
         compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
-        self._record(work, "dump", dump_remark(server, compared["unverified"]))
+        self._record(work, "dump", dump_remark(server, properties, compared["unverified"]))
         about = {
             "backup_id": backup_id,
             "kind": "dump",

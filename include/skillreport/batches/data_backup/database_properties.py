@@ -27,6 +27,8 @@ _NO_SUCH_LOCALE = (
     psycopg.errors.SyntaxError,
 )
 
+_NAMED = 5
+
 _LABELS = {
     "encoding": "文字コード",
     "collation": "ロケール",
@@ -43,7 +45,7 @@ _LABELS = {
 
 
 def read_properties(connection: psycopg.Connection) -> dict[str, Any]:
-    """The database's properties for a manifest, and the ``roles`` that a restore with owners needs."""
+    """The database's properties for a manifest, the ``roles`` that a restore with owners needs, and what is in ``tablespaces``."""
     return _SQL.rows(connection, "database_properties")[0]
 
 
@@ -136,6 +138,18 @@ def _changes(
             yield [current, sql.SQL("{} FROM CURRENT").format(alter)]
     if with_owner:
         yield [sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(properties["owner"]))]
+
+
+def tablespaces_sentence(properties: Mapping[str, Any]) -> str | None:
+    """A sentence about what a restore moves to the default tablespace, or None. Older backups do not contain this property."""
+    stored = [
+        f"{place} の{f' {name}' if name else 'データベース全体'}"
+        for place, name in properties.get("tablespaces", ())
+    ]
+    if not stored:
+        return None
+    more = f" など {len(stored)} 個" if len(stored) > _NAMED else ""
+    return f"表領域 {'、'.join(stored[:_NAMED])}{more}は、復元すると既定の表領域に入ります"
 
 
 def lost_properties(

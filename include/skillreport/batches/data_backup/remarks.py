@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from include.skillreport.batches.data_backup.database_properties import tablespaces_sentence
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, Manifest
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.core.execution.batch import RunRemark
@@ -15,9 +16,11 @@ log = logging.getLogger(__name__)
 _NAMED_TABLES = 5
 
 
-def dump_remark(server: DatabaseServer, unverified: Sequence[str]) -> RunRemark:
-    """The tables with unrecorded contents, databases of killed runs, and the number of large objects that the login cannot read, because of
-    which the dump contains none.
+def dump_remark(
+    server: DatabaseServer, properties: Mapping[str, Any], unverified: Sequence[str]
+) -> RunRemark:
+    """The tables with unrecorded contents, databases of killed runs, what a restore moves to another tablespace, and the number of large
+    objects that the login cannot read, because of which the dump contains none. ``properties``: see ``read_properties``.
     """
     details: dict[str, Any] = {"unverified": len(unverified)}
     problem = None
@@ -27,6 +30,9 @@ def dump_remark(server: DatabaseServer, unverified: Sequence[str]) -> RunRemark:
     if unreadable := server.unreadable_large_objects():
         log.warning("The dump has no large objects: the login cannot read %d of them", unreadable)
         details["large_objects_left_out"] = unreadable
+    if moved := tablespaces_sentence(properties):
+        log.warning("%s", moved)
+        details["tablespaces"] = properties["tablespaces"]
     if unverified:
         more = " など" if len(unverified) > _NAMED_TABLES else ""
         problem = (

@@ -13,7 +13,11 @@ import psycopg
 from include.skillreport.batches.data_backup.archive import restorable_tables
 from include.skillreport.batches.data_backup.comparison import comparison_sentence, hashed_tables
 from include.skillreport.batches.data_backup.database_dump import load_dump
-from include.skillreport.batches.data_backup.database_properties import apply_properties, lost_properties
+from include.skillreport.batches.data_backup.database_properties import (
+    apply_properties,
+    lost_properties,
+    tablespaces_sentence,
+)
 from include.skillreport.batches.data_backup.deleted_tenants import (
     hold_off_deletion,
     mark_deleted_tenants,
@@ -174,6 +178,7 @@ def restore_as_new(
     sentences = (
         f"データベース {database} に復元しました（{comparison_sentence(manifest)}）",
         lost,
+        tablespaces_sentence(properties),
         deleted_sentence(register.repeated) if register.repeated else None,
         register.unproved_sentence,
         left_sentence(left) if left else None,

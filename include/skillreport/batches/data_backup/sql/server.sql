@@ -132,7 +132,29 @@ SELECT
             )
             -- The first superuser, whose objects are not listed there.
             OR role.oid = 10
-    ) AS roles
+    ) AS roles,
+    coalesce(
+        (
+            SELECT jsonb_agg(jsonb_build_array(place.spcname, stored.name) ORDER BY place.spcname, stored.name)
+            FROM (
+                SELECT
+                    own.dattablespace AS place,
+                    '' AS name
+                WHERE
+                    own.dattablespace <> (
+                        SELECT oid FROM pg_tablespace
+                        WHERE spcname = 'pg_default'
+                    )
+                UNION ALL
+                SELECT
+                    reltablespace,
+                    format('%s.%s', relnamespace::regnamespace, relname)
+                FROM pg_class
+                WHERE reltablespace <> 0 AND NOT relisshared AND relkind <> 't'
+            ) AS stored
+            INNER JOIN pg_tablespace AS place ON stored.place = place.oid
+        ), '[]'
+    ) AS tablespaces
 FROM pg_database AS own
 WHERE datname = current_database();
 
