@@ -88,6 +88,8 @@ def main(folder: str, lock: str = "requirements.lock", pyproject: str = "pyproje
         print(error, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, stop)
+    if Path(folder).is_symlink():  # venv refuses a link
+        folder = os.path.realpath(folder)
     version = ".".join(map(str, sys.version_info[:3]))
     print("» environment on Python " + version + " (" + sys.executable + ")", file=sys.stderr, flush=True)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from airflow.sdk import Connection
 from local_stack.airflow_settings import load_airflow_settings
 from local_stack.bootstrap import supported_versions
 from tests.airflow_installation import PROJECT
+from tests.needs import need
 from tests.packaging.matrix import PYTHONS, SERVERS
 
 PAGES = {
@@ -141,6 +143,19 @@ def test_nothing_with_a_schedule_is_unpaused_before_the_dry_run() -> None:
         snapshot = PROJECT / f"tests/dags/snapshots/{dag_id}.json"
         assert json.loads(snapshot.read_text(encoding="utf-8"))["schedule"] is None
     assert "Unpause the other batches" in after
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", ["systemd.md", "upgrade.md"])
+def test_the_lock_installs_with_the_pip_of_the_page(page: str, tmp_path: Path) -> None:
+    """On the oldest Python, which brings the oldest pip."""
+    oldest = shutil.which(f"python{PYTHONS[0]}") or ""
+    need(oldest, f"there is no python{PYTHONS[0]}")
+    subprocess.run([oldest, "-m", "venv", tmp_path], check=True)
+    text = (PROJECT / "docs/install" / page).read_text(encoding="utf-8")
+    upgrade, install = re.findall(r"pip (install (?:pip==|--require-hashes)[^#\n]*)", text)
+    for command in (upgrade, f"{install} --dry-run"):
+        subprocess.run([tmp_path / "bin/pip", "--quiet", *command.split()], cwd=PROJECT, check=True)
 
 
 @pytest.mark.long

@@ -25,6 +25,8 @@ find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name in {missing!r} else find_spec(name)
 if sys.argv[1:3] == ["-m", "venv"]:
     binaries = pathlib.Path(sys.argv[-1], "bin")
+    if binaries.parent.is_symlink():
+        sys.exit("Error: Unable to create directory")
     shutil.rmtree(binaries.parent, ignore_errors=True)  # --clear
     binaries.mkdir(parents=True)
     for name in {names!r}:

@@ -41,6 +41,21 @@ def test_the_environment_is_made_without_any_program_but_python(checkout: Checko
     assert len(checkout.calls) == 2
 
 
+def test_the_environment_may_lie_elsewhere(checkout: Checkout, tmp_path: Path) -> None:
+    """On a faster disk, for example. Python's venv refuses a symbolic link."""
+    checkout.has_python()
+    checkout.environment.symlink_to(tmp_path / "elsewhere")
+
+    for _ in range(2):
+        assert checkout.make("venv").returncode == 0
+        assert (tmp_path / "elsewhere" / STAMP).exists()
+        (tmp_path / "elsewhere" / STAMP).unlink()
+
+    checkout.has_python(then="exit 3")
+    assert checkout.make("venv").returncode
+    assert (checkout.environment.is_symlink(), (tmp_path / "elsewhere").exists()) == (True, False)
+
+
 def test_make_alone_lists_the_targets(checkout: Checkout) -> None:
     checkout.has_python()
     listed = checkout.make()
