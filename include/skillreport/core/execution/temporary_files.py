@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -63,8 +64,9 @@ def delete_left_folders(owner: str = "") -> None:
     prefix = f"{_PREFIX}{owner}-" if owner else _PREFIX
     for left in temporary_place().glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError):  # another process has deleted it
-            if left.lstat().st_uid != os.geteuid():
-                continue  # another user's folder may be unreadable
+            found = left.lstat()
+            if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+                continue  # another user's folder may be unreadable, and no batch makes anything else of this name
             is_predecessor = bool(owner) and left.name.rpartition("-")[0] == prefix.removesuffix("-")
             is_old = time.time() - _last_change(left) > _MAX_AGE_SECONDS
             if is_predecessor or is_old:
