@@ -53,7 +53,7 @@ def bare_dump(folder: str, dsn: str, _: date) -> None:
     target = Path(folder, "bare")
     with program_login(dsn) as login:
         command = [
-            TOOLS / "pg_dump",
+            str(TOOLS / "pg_dump"),
             "-Fd",
             f"-j{PROCESSES}",
             f"--file={target}",

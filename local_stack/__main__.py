@@ -112,8 +112,10 @@ def psql(stack: LocalStack) -> int:
     """Open the skill report database."""
     stack.start_database()
     with program_login(stack.admin_dsn()) as login:
-        command = [EmbeddedPostgres.binary("psql"), login.conninfo]
-        return subprocess.run(command, env=login.environment, pass_fds=login.files, check=False).returncode
+        command = [str(EmbeddedPostgres.binary("psql")), login.conninfo]
+        return subprocess.run(
+            command, env=os.environ | login.environment, pass_fds=login.files, check=False
+        ).returncode
 
 
 COMMANDS = {
