@@ -88,11 +88,11 @@ def test_slow_readers_of_one_user_delay_no_other(http_server: uvicorn.Server, po
     path = "/skill-batch-board/static/htmx.min.js"
     asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: _token={token('viewer')}\r\n\r\n".encode()
     with ExitStack() as slow:
-        for _ in range(30):
+        for _ in range(AT_ONCE):
             reader = slow.enter_context(socket.socket())
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             reader.connect(("127.0.0.1", port))
-            reader.sendall(asked * 100)
+            reader.sendall(asked * 40)
         wait_until(lambda: _unread(http_server) >= AT_ONCE, "answers wait for their readers")
         with closing(sent(port, "admin", "/", method="GET", length=0)) as other:
             assert answered(other) == 200
