@@ -27,6 +27,7 @@ from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Work, create_batch
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.program_login import program_login
 from include.skillreport.core.execution.run_log import close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants
@@ -50,9 +51,15 @@ class Step:
 def bare_dump(folder: str, dsn: str, _: date) -> None:
     """The command that an operator would use."""
     target = Path(folder, "bare")
-    subprocess.run(
-        [TOOLS / "pg_dump", "-Fd", f"-j{PROCESSES}", f"--file={target}", f"--dbname={dsn}"], check=True
-    )
+    with program_login(dsn) as login:
+        command = [
+            str(TOOLS / "pg_dump"),
+            "-Fd",
+            f"-j{PROCESSES}",
+            f"--file={target}",
+            f"--dbname={login.conninfo}",
+        ]
+        subprocess.run(command, env=login.environment, pass_fds=login.files, check=True)
 
 
 def run_backup(folder: str, with_exports: bool, dsn: str, day: date) -> dict[str, Step]:

@@ -18,6 +18,7 @@ from io import TextIOWrapper
 import psycopg
 
 from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.execution.program_login import program_login
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from local_stack.demo.command import demo
@@ -110,7 +111,11 @@ def db_reset(stack: LocalStack) -> int:
 def psql(stack: LocalStack) -> int:
     """Open the skill report database."""
     stack.start_database()
-    return subprocess.run([EmbeddedPostgres.binary("psql"), stack.admin_dsn()], check=False).returncode
+    with program_login(stack.admin_dsn()) as login:
+        command = [str(EmbeddedPostgres.binary("psql")), login.conninfo]
+        return subprocess.run(
+            command, env=os.environ | login.environment, pass_fds=login.files, check=False
+        ).returncode
 
 
 COMMANDS = {

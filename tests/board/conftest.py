@@ -92,7 +92,7 @@ class Board:
         return self.loop.call(partial(self._send, method, path, **arguments))
 
     async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        cookies = arguments.pop("cookies", {}) | ({"_token": _token(self.role)} if self.role else {})
+        cookies = arguments.pop("cookies", {}) | ({"_token": token(self.role)} if self.role else {})
         # Errors of the app become answers, as in a server. Nothing of Airflow's lifespan starts.
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(
@@ -106,7 +106,8 @@ def shown_in(dialog: str) -> list[str]:
     return [unescape(each) for each in re.findall(r'name="shown" value="([^"]*)"', dialog)]
 
 
-def _token(role: str) -> str:
+def token(role: str) -> str:
+    """The login of a user whose name is the role."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 

@@ -36,6 +36,22 @@ EVIL = (
     "A" * 3_000,
 )
 
+# They are no segment of a path, or a path to something else.
+NO_IDS = (
+    "." * 30_000,
+    "%2e",
+    "%2e%2e",
+    "%2e%2e%2f%2e%2e",
+    "%252e%252e",
+    "a%2f%2e%2e%2fb",
+    # Airflow's own words for all DAGs or runs, and for a list.
+    "~",
+    "%3f",
+    "%23",
+    "",
+    "%1f",
+)
+
 # The addresses that answer whoever has a login. The pages among them show each part only to who may see its DAG.
 OPEN = {"/", "/durations", "/search", "/help/{page:path}", "/static/{name}", "/{path:path}"}
 
@@ -133,6 +149,8 @@ def test_an_open_page_shows_nothing_of_a_hidden_dag(
 
 
 def test_a_form_of_another_site_changes_nothing(board: Board) -> None:
+    posts = [path for method, path in _paths() if method == "POST"]
+    assert {board.post(path, {}, {}).status_code for path in posts} == {403}
     before = board.api("GET", "/dags/operate_invoices/dagRuns").json()["total_entries"]
     for headers in (
         {},
@@ -182,6 +200,28 @@ def test_no_value_in_an_address_reaches_files_sql_or_the_page(board: Board) -> N
         assert answer.status_code in (400, 404), (path, value, answer.text[:500])
         assert "<script>alert" not in answer.text
         assert "root:" not in answer.text
+
+
+def test_no_id_in_an_address_names_something_else_of_airflow(board: Board) -> None:
+    runs = "/runs/operate_invoices/{}"
+    paths = (
+        runs,
+        f"{runs}/again",
+        f"{runs}/clear",
+        f"{runs}/note",
+        "/follow/operate_invoices/{}",
+        "/runs/{}/x",
+        "/runs/{}/x/clear",
+    )
+    # The wildcard of Airflow's API would list this one.
+    with board.living_run("operate_invoices", "manual__1"):
+        board.end_run("operate_invoices", "manual__1")
+        for path, value in product(paths, NO_IDS):
+            answer = board.get(path.format(value))
+            assert answer.status_code in (400, 404), (path, value, answer.status_code)
+        for path, value in product((f"{runs}/clear", f"{runs}/note"), NO_IDS):
+            answer = board.post(path.format(value), {"text": "x", "instance": "open_run"})
+            assert answer.status_code in (400, 404), (path, value, answer.status_code)
 
 
 def test_static_files_need_a_login_and_are_only_the_boards(board: Board) -> None:

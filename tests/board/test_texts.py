@@ -118,7 +118,7 @@ def _texts_of_refusals() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("http_error", "Decision", "Series")
+        and node.func.id in ("http_error", "Limits", "Decision", "Series")
         for text in (str(each.value) for each in node.args if isinstance(each, ast.Constant))
         if _JAPANESE.search(text)
     }

@@ -7,10 +7,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,6 +27,8 @@ from include.skillreport.core.execution.temporary_files import (
 from tests.worlds.small_disk import small_disk
 
 SOURCES = Path(__file__).parents[2]
+# Ids without an account.
+_USER, _STRANGER = 54_321, 54_322
 OWN = Path("include/skillreport/core/execution/temporary_files.py")
 
 
@@ -121,12 +122,49 @@ def test_processes_that_begin_at_once_do_not_delete_one_anothers_folders(place: 
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, partial(os.symlink, "/")])
-def test_other_kinds_of_files_stay(place: Path, make: Callable[[Path], None]) -> None:
-    other = place / "skill-batch-x"
-    make(other)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of another user")
+@pytest.mark.parametrize("mode", [0o744, 0o666, 0o000, 0o700])
+def test_entries_of_another_user_stop_nothing_and_stay(place: Path, mode: int) -> None:
+    planted = _plant(place)
+    (planted[0] / "rows").write_bytes(b"x")
+    for each in planted:
+        os.utime(each, (0, 0), follow_symlinks=False)
+        os.chown(each, _STRANGER, _STRANGER, follow_symlinks=False)
+    planted[0].chmod(mode)
+    place.chmod(0o1777)
+    for above in place.parents:
+        above.chmod(above.stat().st_mode | 0o011)
+    os.seteuid(_USER)
+    try:
+        with temporary_folder() as folder:
+            Path(folder, "rows").write_bytes(b"x")
+    finally:
+        os.seteuid(0)
+    assert sorted(place.iterdir()) == sorted(planted)
+
+
+def test_entries_that_are_no_folders_stop_nothing(place: Path) -> None:
+    planted = _plant(place)
+    outside = place / "outside"
+    outside.mkdir()
+    (place / "skill-batch-linked").symlink_to(outside)
+    for each in (*planted, place / "skill-batch-linked", outside):
+        os.utime(each, (0, 0), follow_symlinks=False)
     delete_left_folders()
-    assert os.path.lexists(other)
+    assert outside.exists()
+    assert not planted[0].exists()
+
+
+def _plant(place: Path) -> list[Path]:
+    """A folder, and entries that are none, with names of leftovers."""
+    planted = [place / f"skill-batch-{name}" for name in ("x-1", "x-fifo", "x-file", "x-link", "x-loop", "x")]
+    planted[0].mkdir()
+    os.mkfifo(planted[1])
+    planted[2].touch()
+    planted[3].symlink_to("/nowhere")
+    planted[4].symlink_to(planted[4].name)
+    planted[5].touch()
+    return planted
 
 
 def test_a_nameless_file_is_gone_with_its_process(place: Path) -> None:

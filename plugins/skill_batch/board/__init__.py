@@ -3,6 +3,7 @@
 ::
 
     application.py      the FastAPI app: routes, errors, static files; at_once.py limits its concurrent requests
+    bodies.py           the bodies of POST requests: read after the check of a right, within limits
     access.py           the user's permissions on the board, from the permissions for DAGs
     airflow_api.py      Airflow's REST API, as the signed-in user
     database.py         the pool of read-only connections; contents.py reads message texts with another role

@@ -13,6 +13,8 @@ from skill_batch.airflow_private.api_server import Entity, Method, SignedInUser,
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.run_spec import RunSpec
 
+_SAFE_METHODS = ("GET", "HEAD")
+
 
 @dataclass(frozen=True)
 class AccessRefusal:
@@ -32,11 +34,15 @@ def http_error(status_code: int, text: str, **values: Any) -> HTTPException:
 
 
 class Rights:
-    """The permissions of the signed-in user. The auth manager's answers are cached for the request."""
+    """The permissions of the signed-in user. The auth manager's answers are cached for the request.
+
+    ``is_granted``: the route has required a permission, and the user has it.
+    """
 
     def __init__(self, user: SignedInUser) -> None:
         self.user = user
         self._answers: dict[tuple[str, Method, Entity | None], bool] = {}
+        self.is_granted = False
 
     @property
     def name(self) -> str:
@@ -67,27 +73,36 @@ class Rights:
 
     def require_read(self, dag_id: str) -> None:
         """Check the permission. :raises HTTPException: 403, the user may not see the runs of the DAG."""
-        if not self.may_read(dag_id):
-            raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id)
+        self._require(
+            self.may_read(dag_id),
+            http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id),
+        )
 
     def require_start(self, dag_id: str) -> None:
         """Check the permission. :raises HTTPException: 403, the user may not trigger the DAG."""
-        if not self.may_start(dag_id):
-            raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id)
+        self._require(
+            self.may_start(dag_id),
+            http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id),
+        )
 
     def require_clear(self, dag_id: str) -> None:
         """Check the permission. :raises HTTPException: 403, the user may not clear the DAG's tasks."""
-        if not self.may_clear(dag_id):
-            raise http_error(
-                status.HTTP_403_FORBIDDEN, "DAG {dag} のタスクを消去する権限がありません", dag=dag_id
-            )
+        self._require(
+            self.may_clear(dag_id),
+            http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} のタスクを消去する権限がありません", dag=dag_id),
+        )
 
     def require_note(self, dag_id: str) -> None:
         """Check the permission. :raises HTTPException: 403, the user may not change the DAG's runs."""
-        if not self.may_note(dag_id):
-            raise http_error(
-                status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
-            )
+        self._require(
+            self.may_note(dag_id),
+            http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id),
+        )
+
+    def _require(self, is_granted: bool, refusal: HTTPException) -> None:
+        if not is_granted:
+            raise refusal
+        self.is_granted = True
 
     def _may(self, dag_id: str, method: Method, entity: Entity | None) -> bool:
         key = (dag_id, method, entity)
@@ -99,13 +114,15 @@ class Rights:
 def signed_in(request: Request, user: SignedInUser) -> Rights:
     """The user's rights.
 
-    :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages; 400 for an address with control
-        characters, which PostgreSQL rejects.
+    :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages, or if another site sends a POST; 400 for
+        an address with control characters, which PostgreSQL rejects.
     """
     if not may_see_pages(user):
         raise http_error(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
     if has_control_characters(request.scope["path"]) or has_control_characters(unquote(request.url.query)):
         raise http_error(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
+    if request.method not in _SAFE_METHODS:
+        _require_own_page(request)
     rights = Rights(user)
     request.state.board_rights = rights
     return rights
@@ -114,7 +131,28 @@ def signed_in(request: Request, user: SignedInUser) -> Rights:
 RightsDep = Annotated[Rights, Depends(signed_in)]
 
 
-def from_this_page(request: Request) -> None:
+def _may_start(rights: RightsDep, dag_id: str) -> Rights:
+    rights.require_start(dag_id)
+    return rights
+
+
+def _may_clear(rights: RightsDep, dag_id: str) -> Rights:
+    rights.require_clear(dag_id)
+    return rights
+
+
+def _may_note(rights: RightsDep, dag_id: str) -> Rights:
+    rights.require_note(dag_id)
+    return rights
+
+
+# The rights of a user who may trigger the route's DAG, clear its tasks, or write notes on its runs.
+MayStart = Annotated[Rights, Depends(_may_start)]
+MayClear = Annotated[Rights, Depends(_may_clear)]
+MayNote = Annotated[Rights, Depends(_may_note)]
+
+
+def _require_own_page(request: Request) -> None:
     """Check that a POST comes from a page of the board, not from another site (CSRF).
 
     htmx sends the header ``HX-Request``, which a form of another site cannot send. Without TLS, browsers omit ``Sec-Fetch-Site``; the

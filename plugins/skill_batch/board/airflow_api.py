@@ -38,6 +38,9 @@ _HANDLED = re.compile("対応中（(.*?)）: (.*)", re.DOTALL)
 _CLIENT_ERROR = 400
 _NOT_FOUND = 404
 
+# The length of Airflow's columns.
+_LONGEST_ID = 250
+
 
 class AirflowRefusedError(Exception):
     """Airflow rejected the request. ``status`` is the HTTP status; the message is Airflow's."""
@@ -77,29 +80,31 @@ class AirflowApi:
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """The DAG run; None if Airflow does not have it (any more)."""
-        return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
+        return self._found("/dags/{}/dagRuns/{}", dag_id, run_id)
 
     def runs(self, states: Sequence[str], since: datetime) -> list[dict[str, Any]]:
         """The newest runs in these states that were due after ``since`` (aware), of readable DAGs; at most 2,000."""
         criteria = {"state": list(states), "run_after_gte": since.isoformat(), "order_by": "-run_after"}
-        return self._pages("/dags/~/dagRuns", "dag_runs", criteria)
+        return self._pages("dag_runs", criteria, "/dags/~/dagRuns")
 
     def living_runs(self, dag_id: str) -> frozenset[str]:
         """The ids of the DAG's unfinished runs; at most 2,000."""
         criteria = {"state": ["queued", "running"]}
-        found = self._pages(f"/dags/{quote(dag_id, safe='')}/dagRuns", "dag_runs", criteria)
+        found = self._pages("dag_runs", criteria, "/dags/{}/dagRuns", dag_id)
         return frozenset(run["dag_run_id"] for run in found)
 
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The run's task instances in these states (default: all); at most 2,000."""
-        path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"
-        return _with_titles(self._pages(path, "task_instances", {"state": list(states)}))
+        criteria = {"state": list(states)}
+        path = "/dags/{}/dagRuns/{}/taskInstances"
+        return _with_titles(self._pages("task_instances", criteria, path, dag_id, run_id))
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
         """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow rejects it."""
         return self._call(
             "POST",
-            f"/dags/{quote(dag_id, safe='')}/dagRuns",
+            "/dags/{}/dagRuns",
+            dag_id,
             json={"logical_date": None, "conf": dict(conf), "note": BOARD_NOTE},
         )
 
@@ -107,7 +112,9 @@ class AirflowApi:
         """Write the user's note on the run; an empty text deletes it. :raises AirflowRefusedError: Airflow rejects it."""
         self._call(
             "PATCH",
-            f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}",
+            "/dags/{}/dagRuns/{}",
+            dag_id,
+            run_id,
             params={"update_mask": "note"},
             json={"note": f"対応中（{person}）: {text}" if text else ""},
         )
@@ -130,7 +137,8 @@ class AirflowApi:
         ]
         answer = self._call(
             "POST",
-            f"/dags/{quote(dag_id, safe='')}/clearTaskInstances",
+            "/dags/{}/clearTaskInstances",
+            dag_id,
             json={
                 "dry_run": is_only_asked,
                 "dag_run_id": run_id,
@@ -145,41 +153,43 @@ class AirflowApi:
 
     def is_paused(self, dag_id: str) -> bool:
         """True if the DAG is paused, so that its runs wait."""
-        dag = self._found(f"/dags/{quote(dag_id, safe='')}")
+        dag = self._found("/dags/{}", dag_id)
         return bool(dag and dag["is_paused"])
 
     def paused(self) -> frozenset[str]:
         """The ids of the paused DAGs that the user may read; at most 2,000."""
-        return frozenset(dag["dag_id"] for dag in self._pages("/dags", "dags", {"paused": True}))
+        return frozenset(dag["dag_id"] for dag in self._pages("dags", {"paused": True}, "/dags"))
 
     def resume(self, dag_id: str) -> None:
         """Unpause the DAG. :raises AirflowRefusedError: Airflow rejects it."""
-        self._call("PATCH", f"/dags/{quote(dag_id, safe='')}", json={"is_paused": False})
+        self._call("PATCH", "/dags/{}", dag_id, json={"is_paused": False})
 
     def has_scheduler(self) -> bool:
         """True if an Airflow scheduler is alive."""
         return bool(self._call("GET", "/monitor/health")["scheduler"]["status"] == "healthy")
 
-    def _found(self, path: str) -> dict[str, Any] | None:
+    def _found(self, path: str, *ids: str) -> dict[str, Any] | None:
         try:
-            return self._call("GET", path)
+            return self._call("GET", path, *ids)
         except AirflowRefusedError as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
 
-    def _pages(self, path: str, key: str, criteria: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _pages(self, key: str, criteria: Mapping[str, Any], path: str, *ids: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for page in range(_MOST_PAGES):
             window = {"limit": PAGE_ROWS, "offset": page * PAGE_ROWS}
-            answer = self._call("GET", path, params={**criteria, **window})
+            answer = self._call("GET", path, *ids, params={**criteria, **window})
             found += answer[key]
             if len(found) >= answer["total_entries"]:
                 break
         return found
 
-    def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        answer = anyio.from_thread.run(partial(self._send, method, path, **arguments))
+    def _call(self, method: str, path: str, *ids: str, **arguments: Any) -> dict[str, Any]:
+        """Call the API. ``ids`` replace the ``{}`` in the path. :raises AirflowRefusedError: 404 for a text that cannot be an id."""
+        address = path.format(*map(_segment, ids))
+        answer = anyio.from_thread.run(partial(self._send, method, address, **arguments))
         if answer.status_code >= _CLIENT_ERROR:
             raise AirflowRefusedError(answer.status_code, _message(answer))
         result: dict[str, Any] = answer.json()
@@ -207,6 +217,14 @@ def _with_titles(instances: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         }
         for each in instances
     ]
+
+
+def _segment(text: str) -> str:
+    """The id as one segment of a path, also ``..``. :raises AirflowRefusedError: 404, the path would name something else."""
+    # To Airflow, "~" means all DAGs or runs.
+    if text in ("", "~") or "/" in text or len(text) > _LONGEST_ID:
+        raise AirflowRefusedError(_NOT_FOUND, f"Airflow has nothing with the id {text[:_LONGEST_ID]!r}")
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _message(answer: httpx.Response) -> str:

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from skill_batch.board.access import AccessRefusal, Rights, signed_in
 from skill_batch.board.airflow_api import AIRFLOW_APP, AirflowRefusedError
 from skill_batch.board.at_once import RequestsAtOnce
+from skill_batch.board.bodies import UnreadBodies
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.pages import (
     accounting,
@@ -84,6 +85,7 @@ def create_app() -> FastAPI:
         dependencies=[Depends(signed_in)],
     )
     app.state.database = BoardDatabase()
+    app.state.unread_bodies = UnreadBodies()
     app.add_middleware(RequestsAtOnce)
     app.add_exception_handler(BoardUnavailableError, _unavailable)
     app.add_exception_handler(AirflowRefusedError, _refused)
@@ -166,7 +168,9 @@ def _failed(request: Request, error: Exception) -> Response:
         detail = detail.shown(translator(language_of(request)))
     elif error.status_code == status.HTTP_404_NOT_FOUND:
         detail = ""
-    return _problem(request, error.status_code, title, detail)
+    answer = _problem(request, error.status_code, title, detail)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _invalid(request: Request, error: Exception) -> Response:

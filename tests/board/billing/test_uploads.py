@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -111,7 +112,7 @@ def test_a_large_empty_or_unfinished_file_is_refused(
     assert board.post("/uploads", {"file": "text"}).status_code == 422
     unfinished = send(board, "b.csv.crdownload", BANK_FILE)
     assert (unfinished.status_code, "ダウンロードが終わっていません" in unfinished.text) == (409, True)
-    monkeypatch.setattr(uploads, "MOST_BYTES", 100)
+    monkeypatch.setattr(uploads, "_LIMITS", replace(uploads._LIMITS, bytes=10_000))
     assert send(board, "large.csv", b"1" * 20_000).status_code == 413
     assert names(store) == []
 

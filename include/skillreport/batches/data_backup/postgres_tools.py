@@ -1,4 +1,4 @@
-"""Runs pg_dump and pg_restore, without the password in the command line. No process outlives the task."""
+"""Runs pg_dump and pg_restore, without secrets in the command line. No process outlives the task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
+from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.program_login import ProgramLogin, program_login
 
 _TICK_SECONDS = 1.0
 _END_SECONDS = 10.0
@@ -67,18 +67,15 @@ class PostgresTools:
         The tool waits for the reader before it writes its next line. Close the generator to end the tool.
         :raises BackupError: as ``run``.
         """
-        parts = {key: str(value) for key, value in conninfo_to_dict(self._dsn).items() if value is not None}
-        # All users of the machine can read command lines, but only this user can read the environment.
-        password = parts.pop("password", None)
-        if database:
-            parts["dbname"] = database
+        parts = {"dbname": database} if database else {}
         if self._session_options:
-            parts["options"] = f"{parts.get('options', '')} {self._session_options}".strip()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
-        command = [str(Path(self._bin_dir, tool)), *options, f"--dbname={make_conninfo(**parts)}"]
+            own = read_conninfo(self._dsn).get("options") or ""
+            parts["options"] = f"{own} {self._session_options}".strip()
         reason = _Reason()
-        with _started(command, environment) as (process, output):
+        with (
+            program_login(self._dsn, **parts) as login,
+            _started([str(Path(self._bin_dir, tool)), *options], login) as (process, output),
+        ):
             for line in _lines(process, output):
                 if line is not None:
                     reason.read(line)
@@ -131,14 +128,18 @@ class _Reason:
 
 
 @contextmanager
-def _started(
-    command: Sequence[str], environment: Mapping[str, str]
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _started(command: Sequence[str], login: ProgramLogin) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The running tool in its own process group, and its output. After the block, no process of the group runs."""
     output, writer = _narrow_pipe()
     try:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, process_group=0
+            [*command, f"--dbname={login.conninfo}"],
+            env={**login.environment, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=writer,
+            pass_fds=login.files,
+            process_group=0,
         )
     except BaseException:
         os.close(output)

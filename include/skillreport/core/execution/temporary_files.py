@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -72,8 +73,9 @@ def delete_left_folders() -> None:
     own = _machine_prefix()
     for left in temporary_place().glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError):  # another process has deleted it
-            if left.is_symlink() or left.lstat().st_uid != os.geteuid() or not left.is_dir():
-                continue  # another user's folder may be unreadable
+            found = left.lstat()
+            if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+                continue  # another user's folder may be unreadable, and no batch makes anything else of this name
             descriptor = os.open(left, os.O_RDONLY)
             try:
                 is_locked = _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,9 +12,10 @@ import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
 from skill_batch.airflow_private.api_server import record_in_audit_log
-from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
+from skill_batch.board.access import Rights, RightsDep, http_error
 from skill_batch.board.actions import Action, find_action
 from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.bodies import FormDep
 from skill_batch.board.choosing import ChosenTenant, choices, tenant_ids_of
 from skill_batch.board.contents import (
     MessageContent,
@@ -25,7 +26,7 @@ from skill_batch.board.contents import (
 )
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.message_words import ALL_STATES, FILTERS, KINDS, SENT, WAITING, channel_labels
-from skill_batch.board.pages.operations import FormDep, follow_run
+from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, with_shown
@@ -214,6 +215,14 @@ def _filters(
     )
 
 
+def _required(rights: RightsDep) -> Rights:
+    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
+    return rights
+
+
+_MayOperate = Annotated[Rights, Depends(_required)]
+
+
 @router.get("/messages")
 def messages_page(
     request: Request, rights: RightsDep, filters: Annotated[MessageFilters, Depends(_filters)]
@@ -240,10 +249,9 @@ def messages_page(
     )
 
 
-@router.post("/messages/to", dependencies=[Depends(from_this_page)])
-def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Response:
+@router.post("/messages/to")
+def search_by_address(request: Request, rights: _MayOperate, form: FormDep) -> Response:
     """The messages to an exact e-mail address. The request's body has it, so no log does. The audit log has who searched."""
-    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     address = str(form.get("address", "")).strip()[:_LONGEST_ADDRESS]
     if has_control_characters(address):
         raise http_error(status.HTTP_400_BAD_REQUEST, "入力に使えない文字があります")
@@ -311,10 +319,9 @@ def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Respon
     return _lift_dialog(request, rights, suppression_id, choice, address)
 
 
-@router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
-def lift(request: Request, rights: RightsDep, form: FormDep, suppression_id: str) -> Response:
+@router.post("/suppressions/{suppression_id}")
+def lift(request: Request, rights: _MayOperate, form: FormDep, suppression_id: str) -> Response:
     """Start the operation that lifts an address's suppression, as the user."""
-    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
     reason = [str(value) for value in form.getlist("reason")]
     values = {"tenants": [str(choice.chosen_as)], "addresses": [address], "reason": reason}

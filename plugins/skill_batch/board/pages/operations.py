@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
+from fastapi import APIRouter, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
-from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
+from skill_batch.board.access import MayClear, MayNote, MayStart, Rights, RightsDep
 from skill_batch.board.actions import (
     CONFIRMED,
     Action,
@@ -22,6 +22,7 @@ from skill_batch.board.actions import (
     unknown_messages,
 )
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
+from skill_batch.board.bodies import FormDep
 from skill_batch.board.closing_month import foresee_closing
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values, valid_today
@@ -49,10 +50,6 @@ from include.skillreport.operations.forms import FORMS
 
 router = APIRouter()
 
-# A thousand task instances in a form take about 100 kB.
-_MOST_BODY_BYTES = 300_000
-_MOST_FIELDS = 3_000
-
 # Airflow's notes have at most 1,000 characters, including the user's name.
 _MOST_OF_NOTE = 500
 
@@ -66,19 +63,6 @@ ENDED = frozenset({"success", "failed"})
 
 # A clear restarts instances in these states. Their downstream instances are cleared with them.
 _FAILED = ("failed",)
-
-
-async def _form(request: Request) -> FormData:
-    """The fields of the dialog. :raises HTTPException: 411 without a length, 413 for a body that is too large."""
-    length = request.headers.get("Content-Length", "")
-    if not length.isdecimal():
-        raise http_error(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
-    if int(length) > _MOST_BODY_BYTES:
-        raise http_error(status.HTTP_413_CONTENT_TOO_LARGE, "入力が大きすぎます")
-    return await request.form(max_files=0, max_fields=_MOST_FIELDS)
-
-
-FormDep = Annotated[FormData, Depends(_form)]
 
 
 @router.get("/operations/{dag_id}/{name}")
@@ -114,11 +98,10 @@ def ask_again(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> 
     return _dialog(request, rights, action, present, fixed=fixed)
 
 
-@router.post("/operations/{dag_id}/{name}", dependencies=[Depends(from_this_page)])
-def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
+@router.post("/operations/{dag_id}/{name}")
+def start(request: Request, rights: MayStart, form: FormDep, dag_id: str, name: str) -> Response:
     """Start the action's run as the user, and show its progress."""
     action = _action(dag_id, name)
-    rights.require_start(dag_id)
     values = {each: _texts(form, each) for each in action.fields}
     now, targets = datetime.now(UTC), None
     try:
@@ -143,11 +126,10 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
     return follow_run(request, rights, dag_id, run["dag_run_id"])
 
 
-@router.post("/operations/{dag_id}/{name}/changes", dependencies=[Depends(from_this_page)])
-def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
+@router.post("/operations/{dag_id}/{name}/changes")
+def show_changes(request: Request, rights: MayStart, form: FormDep, dag_id: str, name: str) -> Response:
     """The fragment with the changes that the dialog's values would make. Starts nothing. A body, unlike an address, is not logged."""
     action = _action(dag_id, name)
-    rights.require_start(dag_id)
     values = {each: _texts(form, each) for each in action.fields}
     database: BoardDatabase = request.app.state.database
     today = datetime.now(JAPAN).date()
@@ -178,10 +160,9 @@ def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str, tas
     return _clear_dialog(request, rights, api, dag_id, run_id, found, task=task)
 
 
-@router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
-def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
+@router.post("/runs/{dag_id}/{run_id}/clear")
+def clear(request: Request, rights: MayClear, form: FormDep, dag_id: str, run_id: str) -> Response:
     """Clear the chosen instances that the dialog would still list, with their downstream instances."""
-    rights.require_clear(dag_id)
     api = AirflowApi(request)
     chosen = {str(value) for value in form.getlist("instance")}
     task = str(form.get("task", ""))
@@ -215,10 +196,9 @@ def ask_note(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
     )
 
 
-@router.post("/runs/{dag_id}/{run_id}/note", dependencies=[Depends(from_this_page)])
-def write_note(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
+@router.post("/runs/{dag_id}/{run_id}/note")
+def write_note(request: Request, rights: MayNote, form: FormDep, dag_id: str, run_id: str) -> Response:
     """Write the user's note on the run, or delete it (an empty text), and reload the page."""
-    rights.require_note(dag_id)
     text = str(form.get("text", ""))
     try:
         text = entered(Field("対応の内容"), [text], most=_MOST_OF_NOTE)

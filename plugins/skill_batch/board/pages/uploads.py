@@ -13,9 +13,10 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from starlette.datastructures import UploadFile
 
 from skill_batch.airflow_private.api_server import record_in_audit_log
-from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
+from skill_batch.board.access import Rights, RightsDep, http_error
 from skill_batch.board.actions import find_action
 from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.bodies import Limits, read_form
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.store_access import READ, UPLOAD, ArchivedFileError, in_store
@@ -32,31 +33,35 @@ router = APIRouter()
 _AROUND_BYTES = 10_000
 # Our own file has its header within the first bytes.
 _BEGINNING_BYTES = 1_000
+# A slow line sends the largest file in this time.
+_LIMITS = Limits(
+    "{size} MB を超えています。期間を分けて取得してください",
+    bytes=MOST_BYTES + _AROUND_BYTES,
+    seconds=180.0,
+    files=1,
+    fields=1,
+)
 
 
-async def _file(request: Request, rights: RightsDep) -> UploadFile:
-    """The chosen file. Nothing is read for users who may import neither kind.
+def _may_import(rights: RightsDep) -> Rights:
+    """The rights of a user who may import one of the kinds. :raises HTTPException: 403, the user may import neither."""
+    may_operate = rights.may_start(OPERATE_INVOICES.dag_id)
+    rights.require_start((OPERATE_INVOICES if may_operate else IMPORT_PAYMENTS).dag_id)
+    return rights
 
-    :raises HTTPException: 403, 411 without a length, 413 for a file that is too large, 422 without a file.
-    """
-    if not rights.may_start(OPERATE_INVOICES.dag_id):
-        rights.require_start(IMPORT_PAYMENTS.dag_id)
-    length = request.headers.get("Content-Length", "")
-    if not length.isdecimal():
-        raise http_error(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
-    if int(length) > MOST_BYTES + _AROUND_BYTES:
-        raise http_error(
-            status.HTTP_413_CONTENT_TOO_LARGE,
-            "{size} MB を超えています。期間を分けて取得してください",
-            size=MOST_BYTES // 10**6,
-        )
-    chosen = (await request.form(max_files=1, max_fields=1)).get("file")
+
+_MayImport = Annotated[Rights, Depends(_may_import)]
+
+
+async def _file(request: Request, rights: _MayImport) -> UploadFile:
+    """The chosen file. :raises HTTPException: as ``read_form``; 422 without a file."""
+    chosen = (await read_form(request, rights, _LIMITS)).get("file")
     if not isinstance(chosen, UploadFile) or not chosen.size:
         raise http_error(status.HTTP_422_UNPROCESSABLE_CONTENT, "ファイルが選ばれていないか、空です")
     return chosen
 
 
-@router.post("/uploads", dependencies=[Depends(from_this_page)])
+@router.post("/uploads")
 def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, Depends(_file)]) -> Response:
     """Store the file where its operation reads it, and record who uploaded it.
 
