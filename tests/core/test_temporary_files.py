@@ -111,7 +111,7 @@ def test_a_folder_of_another_machine_stays_for_a_day(place: Path, days: int, *, 
     assert other.exists() == is_kept
 
 
-def test_processes_that_begin_at_once_do_not_delete_one_anothers_folders(place: Path) -> None:
+def test_processes_that_begin_at_once_keep_their_folders(place: Path) -> None:
     def begin(_: int) -> bool:
         with temporary_folder() as folder:
             Path(folder, "rows").write_bytes(b"personal")
