@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_a_first_invoice_is_held_if_the_setting_says_so(
         assert reasons(result)["A"].startswith(
             "最初の請求書で、個別明細を除く小計 15,500 JPY が、基本料金 10,000 JPY と 50 % を超えて違います"
         )
+
+
+def test_a_first_invoice_for_a_few_days_is_compared_by_the_month(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change_billing(monkeypatch, tmp_path, approve_first=True)
+    for tenant_id, users in (("A", 30), ("B", 31)):
+        customer(host, tenant_id, months=(), contract_start_date=date(2026, 10, 21))
+        close_month(host, tenant_id, first=21, active_users=users)
+
+    result = run_billing(database)
+
+    assert [states(host, tenant_id)[0][0] for tenant_id in ("A", "B")] == ["finalized", "draft"]
+    assert reasons(result)["B"].startswith(
+        "最初の請求書で、1 か月分に換算した、個別明細を除く小計 15,500 JPY が、基本料金 10,000 JPY と 50 % を超えて違います"
+    )
 
 
 def test_a_second_invoice_is_compared_with_the_first_only(

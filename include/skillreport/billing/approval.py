@@ -165,13 +165,17 @@ def waiting_reason(lines: Sequence[OneOffLine], second_person: SecondPerson) -> 
 
 
 def first_invoice_reason(
-    recurring: Decimal, base_fees: Decimal, currency: str, percent: Decimal
+    recurring: Decimal, base_fees: Decimal, currency: str, percent: Decimal, *, is_part: bool = False
 ) -> str | None:
-    """Why a tenant's first invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the base fees."""
+    """Why a tenant's first invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the base fees.
+
+    Both are what an entire month would cost. ``is_part``: a part of it was billed.
+    """
     if abs(recurring - base_fees) * 100 <= percent * abs(base_fees):
         return None
+    by_month = "1 か月分に換算した、" if is_part else ""
     return (
-        f"最初の請求書で、個別明細を除く小計 {recurring:,f} {currency} が、基本料金 {base_fees:,f} {currency} と "
+        f"最初の請求書で、{by_month}個別明細を除く小計 {recurring:,f} {currency} が、基本料金 {base_fees:,f} {currency} と "
         f"{percent.normalize():f} % を超えて違います"
     )
 

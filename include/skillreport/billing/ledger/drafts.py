@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, canonical_json, digest_of
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
+from include.skillreport.billing.pricing.calculation import no_exchange_rate, price, price_signed
+from include.skillreport.billing.pricing.whole_month import whole_month
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, approval_words
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -133,12 +135,21 @@ def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, t
     reasons = (
         change_reason(invoice.total, recurring, currency, previous, percent),
         yen_reason(recurring, rate.yen_per_unit if rate else None, currency, previous, percent),
-        first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
+        _first_reason(inputs, percent) if is_first else None,
         one_off_reason(lines, recurring, currency, percent),
         waiting_reason(lines, settings.second_person),
         unplaced_reason(account.unplaced, terms.identity),
     )
     return [reason for reason in reasons if reason]
+
+
+def _first_reason(inputs: BillingInputs, percent: Decimal) -> str | None:
+    entire = whole_month(inputs)
+    invoice = price_signed(entire)
+    return first_invoice_reason(
+        *(recurring_subtotal(invoice), base_fees(invoice), inputs.currency, percent),
+        is_part=entire.parts != inputs.parts,
+    )
 
 
 def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs, terms: Terms) -> None:
