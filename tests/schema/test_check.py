@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -27,14 +28,14 @@ from include.skillreport.schema.checks.sessions import connect, find_pooler_name
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.host_contract import HostVariant, load_contract
 from include.skillreport.schema.host_indexes.creation import list_indexes
-from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
+from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, postgres_programs
 from tests.conftest import PASSWORDS, Database, Server, administer
 from tests.schema.catalogue import relations, rows_of, snapshot
 from tests.schema.conftest import MakeHost, as_deployer
 from tests.schema.session_pooler import session_pooler
 from tests.schema.transaction_pooler import transaction_pooler
 from tests.worlds import host_rows
-from tests.worlds.own_settings import change_billing
+from tests.worlds.own_settings import change_billing, demo_issuer
 from tests.worlds.session_limits import limit_sessions, limits_of
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
@@ -99,6 +100,43 @@ def test_a_company_of_one_is_a_remark(
 
     (text,) = texts(shared_database.dsn, "no-second-person")
     assert text.startswith("登録を見るほかの人がいません")
+
+
+@pytest.mark.parametrize(
+    ("issuer", "problem"),
+    [
+        ({"registration_number": "T1234567890123"}, "法人番号の検査数字が合いません"),
+        ({"registration_number": "7123456789012"}, "登録番号 '7123456789012'"),
+        ({"registration_number": "T1234567890123", "corporate": False}, None),
+        ({"name": " "}, "発行事業者の名称"),
+        ({"address": "東京都\U0010ffff"}, "U+10FFFF"),
+        ({"bank_account": "普通\u0007 1234567"}, "U+0007"),
+        ({"contact": "\U0002f9f4", "sample": True}, None),
+    ],
+)
+def test_what_would_stop_each_invoice_does_not_fit(
+    shared_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    issuer: dict[str, Any],
+    problem: str | None,
+) -> None:
+    change_billing(monkeypatch, tmp_path, issuer=demo_issuer(**issuer))
+    found = texts(shared_database.dsn, "settings")
+    assert check(shared_database.dsn).fits == (problem is None)
+    assert [problem in text for text in found if problem] == ([True] if problem else [])
+
+
+def test_a_name_in_the_price_list_that_cannot_be_printed_does_not_fit(
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prices = yaml.safe_load((DEMO_SETTINGS.parent / "pricing_plans.yaml").read_text(encoding="utf-8"))
+    newest = max(prices["versions"], key=lambda version: version["effective_from"])
+    next(plan for plan in newest["plans"].values() if plan.get("billable", True))["name"] = "\U0010ffff"
+    (tmp_path / "prices.yaml").write_text(yaml.safe_dump(prices, allow_unicode=True), encoding="utf-8")
+    change_billing(monkeypatch, tmp_path, price_list="prices.yaml")
+    (found,) = texts(shared_database.dsn, "settings")
+    assert "U+10FFFF" in found
 
 
 def test_a_check_changes_nothing(database: Database) -> None:

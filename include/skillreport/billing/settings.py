@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -282,6 +283,16 @@ class BillingSettings(Section):
     def largest_attachment(self) -> int:
         """The largest file in bytes that fits into ``attachment_megabytes`` after base64, with line ends (77 bytes for 57)."""
         return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
+
+    def problems(self) -> Sequence[str]:
+        """Why no invoice can be issued with the issuer and the price list: each rule of an invoice about them."""
+        from include.skillreport.billing.terms import load_terms
+        from include.skillreport.billing.trial_invoice import problems_of_terms
+
+        try:
+            return problems_of_terms(load_terms())
+        except SettingsError as error:
+            return [str(error)]
 
     def warning(self) -> tuple[str, str, str] | None:
         """The warning that only its author checks an entry, if ``second_person`` is ``none``."""

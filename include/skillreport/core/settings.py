@@ -6,7 +6,7 @@ A package with settings has two files: ``settings.py`` with a ``Section`` class 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -46,6 +46,10 @@ class Section(Part):
     def warning(self) -> tuple[str, str, str] | None:
         """The code, problem and remedy of valid settings that ``check`` reports; None if there is nothing to report."""
         return None
+
+    def problems(self) -> Sequence[str]:
+        """Why a run will refuse settings whose values are valid one by one. ``check`` reports them as errors."""
+        return ()
 
     @classmethod
     def load(cls) -> Self:

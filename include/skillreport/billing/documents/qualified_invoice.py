@@ -55,5 +55,7 @@ def _registration_problems(invoice: Invoice, corporate_issuer: bool) -> list[str
     if match is None:
         return [f"登録番号 '{number}'（T と 13 桁の数字。設定の billing.issuer.registration_number）"]
     if corporate_issuer and not cn.is_valid(match[1]):
-        return [f"登録番号 '{number}'（法人番号の検査数字が合いません）"]
+        return [
+            f"登録番号 '{number}'（法人番号の検査数字が合いません。設定の billing.issuer.registration_number）"
+        ]
     return []

@@ -26,8 +26,7 @@ from include.skillreport.billing.approval import (
     yen_reason,
 )
 from include.skillreport.billing.documents.invoice import DocumentReference, Invoice
-from include.skillreport.billing.documents.qualified_invoice import require_qualified
-from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.documents.issuable import require_issuable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, canonical_json, digest_of
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
@@ -274,8 +273,7 @@ def _problem(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) ->
     try:
         if inputs.currency != YEN and inputs.exchange_rate is None:
             raise no_exchange_rate(inputs)
-        require_qualified(invoice, corporate_issuer=corporate_issuer)
-        require_printable(invoice)
+        require_issuable(invoice, corporate_issuer=corporate_issuer)
     except BillingError as error:
         return error
     return None

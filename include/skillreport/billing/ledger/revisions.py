@@ -10,8 +10,7 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts, corrected_invoice
 from include.skillreport.billing.documents.invoice import Invoice
-from include.skillreport.billing.documents.qualified_invoice import require_qualified
-from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.documents.issuable import require_issuable
 from include.skillreport.billing.documents.written_language import require_readable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import load_contacts
@@ -53,8 +52,7 @@ def correct_invoice(
     require(Act.CORRECT, stored.state)
     _require_readable(stored.invoice, texts, what)
     document = corrected_invoice(stored.invoice, texts, what, corrected_on)
-    require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
-    require_printable(document)
+    require_issuable(document, corporate_issuer=terms.settings.issuer.corporate)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, corrected_on)
     # The caller commits even if the correction is rejected.

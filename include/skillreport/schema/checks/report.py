@@ -126,7 +126,7 @@ def check_database(
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
         findings += find_session_limits(connection, ["", connection.info.user, *ROLES, CLEANUP])
-        findings += _find_settings_warnings()
+        findings += _find_settings_problems()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
@@ -195,11 +195,12 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
     ]
 
 
-def _find_settings_warnings() -> list[Finding]:
+def _find_settings_problems() -> list[Finding]:
     # Unreadable settings are a separate finding.
     with suppress(SettingsError):
-        warnings = [section.warning() for section in load_settings().sections.values()]
-        return [remark(*each) for each in warnings if each]
+        sections = load_settings().sections.values()
+        problems = [error("settings", problem, "") for section in sections for problem in section.problems()]
+        return problems + [remark(*each) for section in sections if (each := section.warning())]
     return []
 
 
