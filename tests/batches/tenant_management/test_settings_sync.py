@@ -40,6 +40,7 @@ from tests.worlds.settings_rows import (
     run,
     setting,
     tenant,
+    undo,
     values,
 )
 
@@ -145,14 +146,12 @@ def test_correct_settings_are_adopted_and_follow_the_plan_afterwards(
     assert values(host)["features.report_pdf"] == "TRUE"
 
 
-def test_a_deleted_row_is_revived_and_no_twin_is_made(database: Database, host: psycopg.Connection) -> None:
+def test_no_twin_is_made(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
-    setting(host, "limits.max_users", "7", is_deleted=True)
     setting(host, "limits.storageGB", "99")
 
     run(database)
 
-    assert ("limits.max_users", "revived", "7", "20", "プラン BASIC の設定がない") in history(host)
     assert values(host) == {
         **{key: value for key, value in BASIC.items() if key != "limits.storage_gb"},
         "limits.storageGB": "99",
@@ -166,6 +165,57 @@ def test_a_tenant_on_trial_without_a_plan_has_the_trials(
     tenant(host, plan=None, status="TRIAL")
     run(database)
     assert values(host)["limits.max_users"] == "10"
+
+
+DELETED = "limits.max_users: このバッチ以外が削除した設定のため、追加しません"
+MARK = """UPDATE "MST_TenantSettings" SET is_deleted = true WHERE setting_key = 'limits.max_users'"""
+DELETE = """DELETE FROM "MST_TenantSettings" WHERE setting_key = 'limits.max_users'"""
+
+
+@pytest.mark.parametrize("statement", [MARK, DELETE])
+def test_a_setting_that_somebody_deleted_does_not_return(
+    database: Database, host: psycopg.Connection, statement: str
+) -> None:
+    tenant(host)
+    run(database)
+    host.execute(statement.encode())
+
+    for number, plan in enumerate(("BASIC", "STANDARD", "PREMIUM")):
+        move(host, plan)
+        run(database, DAY + timedelta(days=number))
+        assert "limits.max_users" not in values(host)
+        assert DELETED in notes(host)
+
+    # Somebody enters it again.
+    host.execute("""DELETE FROM "MST_TenantSettings" WHERE setting_key = 'limits.max_users'""")
+    setting(host, "limits.max_users", "200")
+    run(database, DAY + timedelta(days=4))
+    assert DELETED not in notes(host)
+
+
+def test_a_setting_that_was_deleted_before_the_first_run_does_not_return(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    setting(host, "limits.max_users", "7", is_deleted=True)
+    run(database)
+    assert values(host) == {key: value for key, value in BASIC.items() if key != "limits.max_users"}
+    assert DELETED in notes(host)
+
+
+@pytest.mark.parametrize("statement", [MARK, DELETE])
+def test_a_deletion_after_an_undone_update_counts(
+    database: Database, host: psycopg.Connection, statement: str
+) -> None:
+    tenant(host)
+    run(database)
+    move(host, "STANDARD")
+    undo(database, run(database, DAY + timedelta(days=1)).execution_id)
+    host.execute(statement.encode())
+    move(host, "PREMIUM")
+    run(database, DAY + timedelta(days=2))
+    assert "limits.max_users" not in values(host)
+    assert DELETED in notes(host)
 
 
 # Decisions of people ---------------------------------------------------------------------------------------------------
@@ -557,6 +607,7 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
     tenant(host)
     run(database)
     host.execute('DELETE FROM "MST_TenantSettings"')
+    host.execute("DELETE FROM batch.applied_setting")
     batch, results = create_batch(), list[RunResult]()
     later = threading.Thread(target=lambda: results.append(run(database)))
     with database.working() as (platform, connection):

@@ -25,6 +25,7 @@ from include.skillreport.batches.settings_sync.rules import (
     PlanStep,
     SettingChange,
     SettingsPlan,
+    Undone,
     plan_sync,
     shown,
 )
@@ -255,18 +256,18 @@ def lock_tenants(work: Work) -> None:
 
 def _load_settings(
     connection: psycopg.Connection, run: Run, keys: Sequence[str]
-) -> tuple[dict[str, list[Setting]], dict[str, dict[str, Desired]], dict[str, dict[str, str]]]:
+) -> tuple[dict[str, list[Setting]], dict[str, dict[str, Desired]], dict[str, dict[str, Undone]]]:
     """The present settings, the last applied settings, and the values undone by operators, by tenant."""
     settings: dict[str, list[Setting]] = defaultdict(list)
     applied: dict[str, dict[str, Desired]] = defaultdict(dict)
-    undone: dict[str, dict[str, str]] = defaultdict(dict)
+    undone: dict[str, dict[str, Undone]] = defaultdict(dict)
     day_end = utc_bounds(run.business_date).end
     for row in _SQL.rows(connection, "load_settings", day_end=day_end, setting_keys=list(keys)):
         settings[row.pop("tenant_id")].append(Setting(**row))
     for row in _SQL.rows(connection, "load_applied"):
         applied[row["tenant_id"]][row["setting_key"]] = Desired(row["value"], Source(row["source"]))
     for row in _SQL.rows(connection, "load_undone"):
-        undone[row["tenant_id"]][row["setting_key"]] = row["new_value"]
+        undone[row["tenant_id"]][row["setting_key"]] = Undone(row["new_value"], row["is_added"])
     return settings, applied, undone
 
 

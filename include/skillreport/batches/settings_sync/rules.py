@@ -30,13 +30,21 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True)
 class SettingChange:
-    """A change of one setting. ``before`` is its row, if there is one (for a revived setting, the deleted row)."""
+    """A change of one setting. ``before`` is its row, if there is one (for a revived setting, the row that an undo deleted)."""
 
     key: str
     kind: ChangeKind
     before: Setting | None
     to: Desired
     reason: str
+
+
+@dataclass(frozen=True)
+class Undone:
+    """The value of a change that an operator has undone. ``is_added``: the undo has deleted the setting again."""
+
+    value: str
+    is_added: bool
 
 
 @dataclass
@@ -76,13 +84,14 @@ def plan_sync(
     definitions: Mapping[str, SettingDefinition],
     desired: Mapping[str, Desired],
     applied: Mapping[str, Desired],
-    undone: Mapping[str, str],
+    undone: Mapping[str, Undone],
     step: PlanStep | None,
 ) -> SettingsPlan:
-    """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated.
+    """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated. A setting is added only
+    if nobody has deleted it.
 
-    ``undone`` contains the values that an operator has undone. Such a value is not applied again until another value is desired. Without a
-    ``step`` the plan is unknown, and ``desired`` is empty.
+    A value of ``undone`` is not applied again until another value is desired. Without a ``step`` the plan is unknown, and ``desired`` is
+    empty.
     """
     plan = SettingsPlan()
     alive = [setting for setting in settings if not setting.is_deleted]
@@ -100,7 +109,8 @@ def plan_sync(
                 )
             )
         elif before is None or before.is_deleted:
-            _plan_missing(plan, key, before, to, undone.get(key), spellings.get(squeezed(key)), step)
+            twin = spellings.get(squeezed(key))
+            _plan_missing(plan, key, before, to, applied.get(key), undone.get(key), twin, step)
         else:
             _plan_present(plan, before, definitions[key], to, applied.get(key), undone.get(key), step)
     return plan
@@ -111,7 +121,8 @@ def _plan_missing(
     key: str,
     deleted: Setting | None,
     to: Desired,
-    undone: str | None,
+    applied: Desired | None,
+    undone: Undone | None,
     twin: str | None,
     step: PlanStep,
 ) -> None:
@@ -122,7 +133,9 @@ def _plan_missing(
                 ProblemSeverity.MEDIUM, key, f"別の綴り（{shown(twin)}）で登録されているため、追加しません"
             )
         )
-    elif undone == to.value:
+    elif (deleted or applied) and not (undone and undone.is_added):
+        plan.differences.append(_deleted_by_others(key))
+    elif undone and undone.value == to.value:
         plan.differences.append(_taken_back(key))
     else:
         kind = ChangeKind.REVIVED if deleted else ChangeKind.INSERTED
@@ -136,7 +149,7 @@ def _plan_present(
     definition: SettingDefinition,
     to: Desired,
     applied: Desired | None,
-    undone: str | None,
+    undone: Undone | None,
     step: PlanStep,
 ) -> None:
     key, data_type = setting.key, definition.data_type
@@ -156,7 +169,7 @@ def _plan_present(
         text = f"契約で決めた上限です（{difference}）。上書きしません"
     elif applied is None or not same_value(setting.value, applied.value, data_type):
         text = f"このバッチ以外が決めた値です（{difference}）。上書きしません"
-    elif undone == to.value:
+    elif undone and undone.value == to.value:
         plan.differences.append(_taken_back(key))
         return
     else:
@@ -167,6 +180,11 @@ def _plan_present(
         plan.changes.append(SettingChange(key, ChangeKind.UPDATED, setting, to, reason))
         return
     plan.differences.append(SettingProblem(ProblemSeverity.MEDIUM, key, text))
+
+
+def _deleted_by_others(key: str) -> SettingProblem:
+    text = "このバッチ以外が削除した設定のため、追加しません。必要なら、アプリケーションで登録してください"
+    return SettingProblem(ProblemSeverity.MEDIUM, key, text)
 
 
 def _taken_back(key: str) -> SettingProblem:

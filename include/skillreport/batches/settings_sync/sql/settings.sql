@@ -36,7 +36,11 @@ FROM batch.applied_setting;
 
 -- name: load_undone
 -- Settings whose newest change was undone, with the rejected value. Few changes are undone, and these have an index.
-SELECT undone.tenant_id, undone.setting_key, undone.new_value
+SELECT
+    undone.tenant_id,
+    undone.setting_key,
+    undone.new_value,
+    undone.kind <> 'updated' AS is_added
 FROM batch.setting_change AS undone
 WHERE
     undone.undone_by IS NOT null
