@@ -1,12 +1,14 @@
 """The wheel's Airflow provider: the project's connection types with their form fields, its hooks, plugin and asset URIs.
 
 Generic types (Postgres, SMTP, IMAP, Slack, HTTP) work as well, because the hooks look connections up by id, but their forms lack
-fields. Airflow reads this when the UI requests a form, so it imports nothing.
+fields. Airflow reads this when the UI requests a form, so it imports nothing but the presets.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from skill_batch.http_presets import PRESETS
 
 _YES_NO = ("boolean", "null")
 _TEXT = ("string", "null")
@@ -155,7 +157,7 @@ def _alert_http() -> dict[str, Any]:
         "skill_batch.hooks.services.AlertHttpHook",
         "運用アラート（HTTP、PagerDuty、Teams）",
         fields={
-            "preset": _field("送り先", _TEXT, default="json", enum=["json", "pagerduty", "teams_workflow"]),
+            "preset": _field("送り先", _TEXT, default="json", enum=list(PRESETS)),
             "endpoint": _field("パス", _TEXT, "json だけ。例 /alerts"),
             "min_severity": _field(
                 "最低の重要度", _TEXT, default="MEDIUM", enum=["MEDIUM", "HIGH", "CRITICAL"]
@@ -164,7 +166,7 @@ def _alert_http() -> dict[str, Any]:
             "source": _field("PagerDuty の source", _TEXT),
         },
         relabeled={
-            "password": "署名の鍵、ルーティングキー、またはワークフローの URL",
+            "password": "、".join(preset.password for preset in PRESETS.values()),
             "schema": "https または http",
         },
         placeholders={"schema": "https"},

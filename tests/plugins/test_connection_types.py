@@ -17,12 +17,14 @@ import pytest
 from skill_batch.assets import asset_of
 from skill_batch.hooks.services import AlertHttpHook, AlertSlackHook, MailboxHook, MailServerHook
 from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
+from skill_batch.http_presets import PRESETS
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers import http_channel
 from skill_batch.notifiers.alert_outbox import open_database
 from skill_batch.provider_info import get_provider_info
 from include.skillreport.core.catalog import BATCHES
 from local_stack.stand_ins import StandIns
+from tests.airflow_installation import PROJECT
 from tests.conftest import Database
 
 TYPES = {kind["connection-type"]: kind for kind in get_provider_info()["connection-types"]}
@@ -46,6 +48,11 @@ def services() -> Iterator[StandIns]:
 def define(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: object) -> None:
     """An Airflow connection."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+
+def test_the_page_about_alerts_has_a_column_for_each_preset() -> None:
+    page = (PROJECT / "docs/admin/alerts.md").read_text(encoding="utf-8")
+    assert f"\n| field | {' | '.join(f'`{preset}`' for preset in PRESETS)} |\n" in page
 
 
 def test_the_provider_info_has_airflows_format() -> None:

@@ -24,6 +24,7 @@ from airflow.sdk.log import mask_logs
 from psycopg.rows import dict_row
 from standardwebhooks import WebhookVerificationError
 
+from skill_batch.http_presets import PRESETS
 from skill_batch.notifiers import http_bodies, http_channel
 from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
@@ -428,7 +429,7 @@ def test_the_connection_s_certificates_win_over_the_environment_s(
 
 
 @pytest.mark.usefixtures("services")
-@pytest.mark.parametrize("preset", ["json", "pagerduty", "teams_workflow"])
+@pytest.mark.parametrize("preset", PRESETS)
 def test_no_secret_comes_into_a_log_or_a_row(
     platform: Platform,
     monkeypatch: pytest.MonkeyPatch,

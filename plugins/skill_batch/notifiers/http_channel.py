@@ -10,11 +10,11 @@ import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skill_batch.extras import ExtraError, extra_of
+from skill_batch.http_presets import PRESETS, Preset
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, NotSentError
 from skill_batch.notifiers.http_bodies import json_body, pagerduty_body, signature_headers, teams_body
@@ -38,14 +38,6 @@ _SEVERITIES = ("MEDIUM", "HIGH", "CRITICAL")
 
 _LONGEST_WAIT_SECONDS = 3_600
 _TOO_MANY_REQUESTS = 429
-
-
-class Preset(StrEnum):
-    """The receiver: one that verifies the signature, PagerDuty's Events API v2, or a Teams workflow."""
-
-    JSON = "json"
-    PAGERDUTY = "pagerduty"
-    TEAMS_WORKFLOW = "teams_workflow"
 
 
 class RefusedError(LookupError):
@@ -78,7 +70,7 @@ def wants_alert(connection: Connection | None, severity: str) -> bool:
 
 
 def wants_results(connection: Connection | None) -> bool:
-    """True if the channel gets the results of runs. PagerDuty never does, because each of its events is an incident."""
+    """True if the channel gets the results of runs."""
     if connection is None:
         return False
     try:
@@ -86,7 +78,8 @@ def wants_results(connection: Connection | None) -> bool:
     except ExtraError as error:
         log.error("The results of runs are not sent: %s", error)
         return False
-    return extra.get("preset") != Preset.PAGERDUTY and str(extra.get("results", "")).lower() == "true"
+    preset = PRESETS.get(extra.get("preset") or "", Preset.JSON)
+    return preset.takes_results and str(extra.get("results", "")).lower() == "true"
 
 
 def send_over_http(
@@ -115,40 +108,36 @@ def send_over_http(
 
 def _request(message: Alert | RunReport, key: str, connection: Connection, now: datetime) -> _Request:
     extra, secret = extra_of(connection), (connection.password or "").strip()
-    preset = extra.get("preset") or Preset.JSON
-    if preset not in [*Preset]:
-        raise LookupError(_wrong("preset", preset, [*Preset]))
+    chosen = extra.get("preset") or Preset.JSON
+    if chosen not in PRESETS:
+        raise LookupError(_wrong("preset", chosen, PRESETS))
+    preset = PRESETS[chosen]
     if not secret:
         raise LookupError(
-            f"Airflow の接続 '{OPS_HTTP_CONN_ID}' に Password がありません（{_PASSWORDS[Preset(preset)]}）"
+            f"Airflow の接続 '{OPS_HTTP_CONN_ID}' に Password がありません（{preset.password}）"
         )
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    if preset == Preset.TEAMS_WORKFLOW:
-        # The signature in the URL is a secret, so the complete URL is stored as the password.
-        url = urlsplit(secret)
-        path = url._replace(scheme="", netloc="").geturl()
-        return _Request(_checked(f"{url.scheme}://{url.netloc}"), path, teams_body(message), headers)
-    if preset == Preset.PAGERDUTY:
-        assert isinstance(message, Alert), "results do not go to PagerDuty"
-        source = str(extra.get("source") or _SOURCE)
-        base = _base(connection) if connection.host else _PAGERDUTY_HOST
-        path = extra.get("endpoint") or _PAGERDUTY_PATH
-        return _Request(base, path, pagerduty_body(message, key, secret, source), headers)
-    body = json_body(message, key)
-    try:
-        signed = headers | signature_headers(body, secret, key, now)
-    except ValueError:
-        raise LookupError(
-            f"Airflow の接続 '{OPS_HTTP_CONN_ID}' の Password を、whsec_ と 24〜64 バイトの Base64 にしてください"
-        ) from None
-    return _Request(_base(connection), extra.get("endpoint") or "/", body, signed)
-
-
-_PASSWORDS = {
-    Preset.JSON: "署名の鍵（whsec_…）",
-    Preset.PAGERDUTY: "Integration Key（routing key）",
-    Preset.TEAMS_WORKFLOW: "ワークフローの URL",
-}
+    match preset:
+        case Preset.TEAMS_WORKFLOW:
+            # The signature in the URL is a secret, so the complete URL is stored as the password.
+            url = urlsplit(secret)
+            path = url._replace(scheme="", netloc="").geturl()
+            return _Request(_checked(f"{url.scheme}://{url.netloc}"), path, teams_body(message), headers)
+        case Preset.PAGERDUTY:
+            assert isinstance(message, Alert), "results do not go to PagerDuty"
+            source = str(extra.get("source") or _SOURCE)
+            base = _base(connection) if connection.host else _PAGERDUTY_HOST
+            path = extra.get("endpoint") or _PAGERDUTY_PATH
+            return _Request(base, path, pagerduty_body(message, key, secret, source), headers)
+        case Preset.JSON:
+            body = json_body(message, key)
+            try:
+                signed = headers | signature_headers(body, secret, key, now)
+            except ValueError:
+                raise LookupError(
+                    f"Airflow の接続 '{OPS_HTTP_CONN_ID}' の Password を、whsec_ と 24〜64 バイトの Base64 にしてください"
+                ) from None
+            return _Request(_base(connection), extra.get("endpoint") or "/", body, signed)
 
 
 def _base(connection: Connection) -> str:
