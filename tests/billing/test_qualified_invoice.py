@@ -120,7 +120,7 @@ def test_a_wrong_check_digit_is_wrong_for_a_corporate_issuer_only() -> None:
     invoice = issued_by("T1234567890123")
     assert problems(invoice) == ""
     assert problems(invoice, corporate_issuer=True) == (
-        "登録番号 'T1234567890123'（法人番号の検査数字が合いません）。"
+        "登録番号 'T1234567890123'（法人番号の検査数字が合いません。設定の billing.issuer.registration_number）。"
     )
 
 

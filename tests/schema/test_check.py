@@ -114,7 +114,7 @@ def test_a_company_of_one_is_a_remark(
         ({"contact": "\U0002f9f4", "sample": True}, None),
     ],
 )
-def test_what_would_stop_each_invoice_does_not_fit(
+def test_an_issuer_that_would_stop_each_invoice_does_not_fit(
     shared_database: Database,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -127,7 +127,7 @@ def test_what_would_stop_each_invoice_does_not_fit(
     assert [problem in text for text in found if problem] == ([True] if problem else [])
 
 
-def test_a_name_in_the_price_list_that_cannot_be_printed_does_not_fit(
+def test_an_unprintable_name_in_the_price_list_does_not_fit(
     shared_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     prices = yaml.safe_load((DEMO_SETTINGS.parent / "pricing_plans.yaml").read_text(encoding="utf-8"))
