@@ -184,3 +184,18 @@ def test_a_killed_process_shares_no_limit(connection: psycopg.Connection) -> Non
     mark_alive(connection, FIRST)
     renew_limits(connection, [first], FIRST)
     assert first.per_minute == 300
+
+
+def test_a_process_that_the_server_holds_for_alive_shares_for_90_seconds(
+    connection: psycopg.Connection,
+) -> None:
+    process(connection, FIRST)
+    second = process(connection, SECOND)
+
+    for seconds, per_minute in ((80, 300), (100, 600)):
+        connection.execute(
+            "UPDATE batch.limit_sender SET seen_at = clock_timestamp() - %s WHERE owner = %s",
+            [timedelta(seconds=seconds), FIRST],
+        )
+        renew_limits(connection, [second], SECOND)
+        assert second.per_minute == per_minute

@@ -245,6 +245,10 @@ def paid_by_the_application(_: Database, host: psycopg.Connection) -> None:
     host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
 
 
+def paid_in_another_spelling(_: Database, host: psycopg.Connection) -> None:
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'Paid'""")
+
+
 def paid_here(database: Database, _: psycopg.Connection) -> None:
     pay(database)
 
@@ -265,7 +269,15 @@ def tenant_stopped(database: Database, _: psycopg.Connection) -> None:
     operate(database, "stop_reminders", reason="分割払いの相談中", values={"every_month": True})
 
 
-SETTLED = [paid_by_the_application, paid_here, voided, credited, stopped, tenant_stopped]
+SETTLED = [
+    paid_by_the_application,
+    paid_in_another_spelling,
+    paid_here,
+    voided,
+    credited,
+    stopped,
+    tenant_stopped,
+]
 
 
 @pytest.mark.parametrize("settle", SETTLED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -106,6 +106,15 @@ def test_the_applications_template_is_the_text(
     assert sent(database, services) == [
         ("email", "hanako@example.jp", "山田 花子|英語|2026年11月8日|7|62.5|")
     ]
+
+
+@pytest.mark.parametrize(("days", "has_reminder"), [(-1, False), (0, True), (7, True), (8, False)])
+def test_a_goal_has_a_reminder_until_its_last_day(
+    database: Database, host: psycopg.Connection, services: StandIns, days: int, has_reminder: bool
+) -> None:
+    host.execute('UPDATE "TRN_GoalProgress" SET target_date = %s', [TODAY + timedelta(days=days)])
+
+    assert bool(sent(database, services)) == has_reminder
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
