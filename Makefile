@@ -106,9 +106,20 @@ db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded databa
 # One more process than cores, because many tests wait for Airflow, sockets or locks.
 PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 1)') --dist worksteal
 
-.PHONY: test
-test: $(STAMP) ## run all tests except the long ones, in several processes
-	@$(PYTEST) -m "not long"
+# Like tests/selection.py.
+RULES := tests/batches tests/billing tests/core tests/messaging tests/operations
+
+TEST_ALL := $(PYTEST) -p tests.cpu_seconds -m "not long" --hypothesis-profile thorough
+
+.PHONY: test-rules test test-all
+test-rules: $(STAMP) ## run the tests of rules, which need neither the database nor Airflow (less than a minute)
+	@$(PYTEST) -m "rule and not slow" $(RULES)
+
+test: $(STAMP) ## run all tests but the slow ones of tests/slow_tests.txt and the long ones (five minutes)
+	@$(PYTEST) -m "not slow and not long"
+
+test-all: $(STAMP) ## run all tests but the long ones, as CI does (ten minutes)
+	@$(TEST_ALL)
 
 LONG := $(BIN)/python -m pytest --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
     --ignore tests/servers --ignore tests/mail_servers --ignore tests/services --ignore tests/recipes --ignore tests/contracts -m
@@ -188,8 +199,8 @@ mutants: $(STAMP) ## change the rules of money and sending one by one, and list 
 	@$(MUTMUT) results
 
 .PHONY: test-durations
-test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the slowest tests
-	@$(PYTEST) -m "not long" -p tests.cpu_seconds
+test-durations: $(STAMP) ## run `make test-all` and list its CPU seconds by folder beside the budgets of `make test`, and the slowest tests
+	@$(TEST_ALL) --by-folder
 
 .PHONY: docs
 docs: $(STAMP) ## build the site of docs/ into .local/site, and copy it into the board as its help; a broken link fails

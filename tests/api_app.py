@@ -1,4 +1,4 @@
-"""Airflow's API app with the plugin, in the test's own process: one for the session, because it takes seconds to make."""
+"""The project's DAGs, and Airflow's API app with the plugin, in the test's own process: once for the session, because they take seconds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from local_stack.stack import PROJECT
 
 if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
@@ -18,9 +19,34 @@ if TYPE_CHECKING:
 ROLES = ("viewer", "user", "op", "admin")
 
 
+# Of Airflow's default configuration.
+_BUNDLE = "dags-folder"
+
+
+@pytest.fixture(scope="session")
+def dag_bag() -> DagBag:
+    """All DAGs, parsed as the DAG processor does, without a database."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags"), bundle_name=_BUNDLE)
+    assert bag.import_errors == {}
+    return bag
+
+
+@pytest.fixture(scope="session")
+def stored_dags(migrated_metadata: str, dag_bag: DagBag) -> str:
+    """The metadata database with all DAGs, as the DAG processor stores them; its SQLAlchemy URL."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+    sync_bag_to_db(dag_bag, _BUNDLE, None)
+    return migrated_metadata
+
+
 @pytest.fixture(scope="session")
 def api_app(
-    migrated_metadata: str,  # noqa: ARG001  # the app works on it
+    stored_dags: str,  # noqa: ARG001  # the app works on it
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[FastAPI]:
     """Airflow's API app with the plugin. All DAGs are in its metadata database."""
@@ -39,7 +65,6 @@ def api_app(
     try:
         from airflow.api_fastapi.app import cached_app, purge_cached_app
 
-        _store_dags()
         purge_cached_app()
         # As airflow.api_fastapi.main calls it. Other arguments make another app.
         yield cached_app(apps="all")
@@ -59,14 +84,3 @@ def loop() -> Iterator[BlockingPortal]:
 
     with start_blocking_portal() as portal:
         yield portal
-
-
-def _store_dags() -> None:
-    """Store the DAGs like the DAG processor."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-
-    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=str(PROJECT / "dags"), bundle_name="dags-folder")
-    assert bag.import_errors == {}
-    sync_bag_to_db(bag, "dags-folder", None)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -15,7 +16,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString
+from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
@@ -32,14 +33,13 @@ from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
-from tests.api_app import api_app, loop
+from tests.api_app import api_app, dag_bag, loop, stored_dags
+from tests.s3_server import S3Server, s3_server
+from tests.selection import in_order, mark
 from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
 
-if TYPE_CHECKING:
-    from tests.s3_server import S3Server
-
-__all__ = ["api_app", "loop"]
+__all__ = ["api_app", "dag_bag", "loop", "stored_dags"]
 
 # Set before the first import of airflow, which creates its home in this folder (the default is the user's home directory).
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
@@ -53,13 +53,15 @@ for _folder in ("dags", "plugins"):
 # The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
-# Each run draws other examples. The long tests draw thousands.
+# Each run draws other examples. The long tests draw thousands. CI draws with `--hypothesis-profile thorough`.
 # Without a deadline, because a busy machine is no fault of the code.
-property_settings.register_profile("suite", max_examples=50, deadline=None)
-property_settings.load_profile("suite")
+property_settings.register_profile("quick", max_examples=15, deadline=None)
+property_settings.register_profile("thorough", max_examples=50, deadline=None)
+property_settings.load_profile("quick")
 
-# For a test that takes minutes or starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
-_LONG_SECONDS = 1_200
+# A shell starts commands in the background with interrupts ignored, and so would the processes of the tests.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A file system in memory, used if it has this much room.
 _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder in it is the process's own
@@ -155,22 +157,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that need Airflow: xdist gives the first worker the first tests, and the others take over from the end.
-
-    The exclusive tests mostly wait, and would leave the other workers idle at the end. Airflow's metadata and imports take a worker ten
-    seconds. Give the exclusive and the long tests time.
-    """
-    items.sort(key=_needs_no_airflow)
-    for item in items:
-        takes_long = item.get_closest_marker("exclusive") or item.get_closest_marker("long")
-        if takes_long and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(_LONG_SECONDS))
-
-
-def _needs_no_airflow(item: pytest.Item) -> tuple[bool, bool]:
-    fixtures = item.fixturenames if isinstance(item, pytest.Function) else []
-    return item.get_closest_marker("exclusive") is None, "migrated_metadata" not in fixtures
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark all tests, and order those that the command runs."""
+    mark(items)
+    yield
+    items[:] = in_order(items)
 
 
 @pytest.fixture(autouse=True)
@@ -387,7 +379,5 @@ def copied_database(server: Server, template: str, test: str) -> Iterator[Databa
 @pytest.fixture
 def s3() -> Iterator[S3Server]:
     """An S3 server with an empty bucket."""
-    from tests.s3_server import s3_server  # its libraries take a second
-
     with s3_server() as running:
         yield running

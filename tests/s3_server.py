@@ -1,4 +1,7 @@
-"""An S3 server on a socket (moto's), which refuses requests on demand."""
+"""An S3 server on a socket (moto's), which refuses requests on demand.
+
+A test that starts none does not wait for moto and Amazon's client: their imports take a second.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import boto3  # type: ignore[import-untyped]
-from moto.backends import get_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from upath import UPath
-from werkzeug.serving import make_server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -59,6 +58,8 @@ class S3Server:
     @cached_property
     def client(self) -> Any:
         """Amazon's own client, to look from outside."""
+        import boto3  # type: ignore[import-untyped]
+
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -116,6 +117,10 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """A running server with an empty bucket."""
+    from moto.backends import get_backend
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
     server = S3Server(DomainDispatcherApplication(create_backend_app))
     listener = make_server("127.0.0.1", 0, server, threaded=True)
     server.port = listener.server_port

@@ -110,6 +110,7 @@ def examples(host: psycopg.Connection) -> None:
     )
 
 
+@pytest.mark.slow("opens every page or dialog")
 @pytest.mark.usefixtures("examples")
 def test_every_dialog_works_only_on_what_it_has_shown(board: Board) -> None:
     before = _runs(board)

@@ -30,6 +30,7 @@ def test_a_text_beside_data_is_found() -> None:
     assert japanese_outside_data(text) == ["残り", "見る"]
 
 
+@pytest.mark.slow("opens every page or dialog")
 def test_every_page_of_a_night_is_english(board: Board, host: psycopg.Connection) -> None:
     everything_of(host, "A", "marker")
     for spec in RUN_SPECS.values():

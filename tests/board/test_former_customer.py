@@ -43,6 +43,7 @@ def ids(host: psycopg.Connection) -> dict[str, str]:
     return dict(host.execute("SELECT number, invoice_id FROM batch.invoice").fetchall())
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_documents_are_found_by_the_former_code_and_name(board: Board) -> None:
     for text in (CODE, "アクメ"):
         page = board.get("/tenants", params={"q": text}).text

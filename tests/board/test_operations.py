@@ -297,6 +297,7 @@ def test_the_task_of_the_advice_is_cleared_whatever_its_state(board: Board, migr
     assert {each["state"] for each in instances["task_instances"]} == {None}
 
 
+@pytest.mark.slow("needs many rows")
 def test_a_night_with_hundreds_of_failures_is_cleared_at_once(board: Board, migrated_metadata: str) -> None:
     run_id = _failed_run(
         board, migrated_metadata, "batch_003_statistics", dict.fromkeys(range(250), "failed")

@@ -176,6 +176,7 @@ def test_no_column_of_the_views_is_a_text_or_a_secret(database: Database) -> Non
     }
 
 
+@pytest.mark.slow("runs sessions against each other")
 def test_many_readers_at_once_do_not_block_each_other(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page asks Airflow's API, which needs a thread of the same pool of 40: pages must never hold all of them."""
     # Each gets its page in the end, also on a busy machine.

@@ -84,6 +84,7 @@ def test_slow_bodies_of_one_user_delay_no_other(port: int, role: str) -> None:
                 assert answered(other) in (200, 422)
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_slow_readers_of_one_user_delay_no_other(http_server: uvicorn.Server, port: int) -> None:
     path = "/skill-batch-board/static/htmx.min.js"
     asked = f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: _token={token('viewer')}\r\n\r\n".encode()

@@ -118,6 +118,7 @@ def test_a_clear_of_any_step_changes_nothing(case: Case, finished: Finished) -> 
     assert changed == changed_nevertheless(Promise.CLEAR, case)
 
 
+@pytest.mark.slow("kills processes")
 @promised(Promise.KILL)
 def test_a_killed_run_ends_as_an_undisturbed_one(trial: Trial) -> None:
     acts = trial.acts()

@@ -41,6 +41,7 @@ def lock_row(host: psycopg.Connection, application: psycopg.Connection, tenant_i
     application.execute("SELECT FROM batch.login_day WHERE tenant_id = %s FOR UPDATE", [tenant_id])
 
 
+@pytest.mark.slow("waits for locks")
 @pytest.mark.parametrize("position", [0, 33, 49])
 def test_a_locked_row_delays_only_its_tenant(
     host: psycopg.Connection,
@@ -65,6 +66,7 @@ def test_a_locked_row_delays_only_its_tenant(
     assert report.failures == []
 
 
+@pytest.mark.slow("waits for locks")
 def test_a_row_that_stays_locked_fails_its_tenant_and_names_the_session(
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -88,6 +90,7 @@ def test_a_row_that_stays_locked_fails_its_tenant_and_names_the_session(
     assert connection.execute("SHOW statement_timeout").fetchone() == ("6s",)
 
 
+@pytest.mark.slow("waits for locks")
 def test_the_tenants_of_a_locked_table_wait_together(
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -109,6 +112,7 @@ def test_the_tenants_of_a_locked_table_wait_together(
     assert kept(host) == {each: ["10"] for each in ids}
 
 
+@pytest.mark.slow("waits for locks")
 def test_a_table_that_stays_locked_fails_the_shard(
     host: psycopg.Connection,
     platform: psycopg.Connection,

@@ -298,6 +298,7 @@ def test_an_error_in_the_block_keeps_the_former_object(s3: S3Server) -> None:
     assert bucket.read(KEY) == b"before"
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.parametrize(
     ("refused", "size"),
     [("uploadId", PART_BYTES + 1), ("partNumber=2", PART_BYTES + 1), ("", 5)],

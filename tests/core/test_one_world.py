@@ -91,6 +91,7 @@ def exports(database: Database) -> dict[str, dict[str, int]]:
         }
 
 
+@pytest.mark.slow("needs many rows")
 @pytest.mark.parametrize("variant", HostVariant)
 def test_which_spelling_a_row_uses_changes_no_figure(
     server: Server, templates: dict[HostVariant, str], variant: HostVariant

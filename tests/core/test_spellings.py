@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,7 @@ def expected(rows: list[Action]) -> dict[str, tuple[int, ...]]:
     }
 
 
+@pytest.mark.slow("needs many rows")
 def test_no_figure_depends_on_how_a_row_is_written(database: Database) -> None:
     with database.connect() as host:
         plant_people(host)

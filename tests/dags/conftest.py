@@ -12,9 +12,9 @@ from airflow.sdk import DAG
 from psycopg.rows import TupleRow
 
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata, environment_of
+from tests.airflow_installation import AirflowInstallation, connect_metadata, environment_of
 from tests.conftest import Database
-from tests.dags.dag_runs import DagRuns
+from tests.dags.dag_runs import DagRuns, known_dags
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
 from tests.worlds.shared_database import database, shared_copy, shared_database
 
@@ -28,11 +28,9 @@ def airflow(migrated_metadata: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def dags() -> dict[str, DAG]:
-    """All DAGs, parsed as the DAG processor does, without a database."""
-    bag = DagBag(dag_folder=str(PROJECT / "dags"))
-    assert bag.import_errors == {}
-    return dict(bag.dags)
+def dags(dag_bag: DagBag) -> dict[str, DAG]:
+    """All DAGs by their ids."""
+    return dict(dag_bag.dags)
 
 
 @pytest.fixture
@@ -61,9 +59,10 @@ def start_airflow(
 
 
 @pytest.fixture(scope="session")
-def synced_dags() -> list[list[TupleRow]]:
+def synced_dags(stored_dags: str) -> list[list[TupleRow]]:
     """What the worker's runs leave for each other (``DagRuns.synced``)."""
-    return []
+    with connect_metadata(stored_dags) as metadata:
+        return [known_dags(metadata)]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class DagRuns:
     files: Mapping[str, str]
     metadata: psycopg.Connection
     environment: pytest.MonkeyPatch
-    # What Airflow knew of the DAGs after each of the worker's runs; the last entry counts.
+    # What Airflow knew of the DAGs when they were stored and after each of the worker's runs; the last entry counts.
     synced: list[list[TupleRow]]
 
     def connect(self, database: Database, slack: StandIns) -> None:
@@ -82,22 +82,21 @@ class DagRuns:
     def _only_needed_syncs(self) -> Iterator[None]:
         """No parsing of all DAGs before a run, if Airflow knows them. It takes several times as long as the run."""
         with self.environment.context() as patched:
-            if self.synced and self.synced[-1] == self._known_dags():
+            if self.synced and self.synced[-1] == known_dags(self.metadata):
                 patched.setattr(DagBundlesManager, "get_all_dag_bundles", lambda _: iter(()))
             yield
-        self.synced.append(self._known_dags())
-
-    def _known_dags(self) -> list[TupleRow]:
-        """Changes with each parsing, also with one by an Airflow process of another test."""
-        return self.metadata.execute(
-            "SELECT dag_id, last_parsed_time, is_stale FROM dag ORDER BY dag_id"
-        ).fetchall()
+        self.synced.append(known_dags(self.metadata))
 
     def _set(self, name: str, value: str | None) -> None:
         if value is None:
             self.environment.delenv(name, raising=False)
         else:
             self.environment.setenv(name, value)
+
+
+def known_dags(metadata: psycopg.Connection) -> list[TupleRow]:
+    """Changes with each parsing, also with one by an Airflow process of another test."""
+    return metadata.execute("SELECT dag_id, last_parsed_time, is_stale FROM dag ORDER BY dag_id").fetchall()
 
 
 class _Lines(logging.Handler):

@@ -76,13 +76,15 @@ def test_after_a_kill_two_concurrent_runs_leave_one_set_of_rows(
 
 
 @pytest.mark.exclusive
-def test_a_run_that_failed_exits_with_1_and_says_why(
-    installation: AirflowInstallation, database: Database, slack: StandIns
+def test_a_family_that_failed_exits_with_1_and_says_why(
+    installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
+    installation.environment.update(folder_of_dags(tmp_path / "family", FAMILY_DAG_ID))
     with database.connect() as host:
         host_rows.break_settings_of(host, "T002")
 
-    done = installation.run("dags", "test", DAG_ID, RUN_DATE)
+    conf = '{"business_date": "2026-10-31", "batches": ["BATCH-018-01"]}'
+    done = installation.run("dags", "test", FAMILY_DAG_ID, RUN_DATE, "--conf", conf)
 
     assert done.returncode == 1
     assert "T002: 数値が扱える範囲を超えました（bigint out of range、SQLSTATE 22003）" in done.stdout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
+
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
@@ -12,6 +14,7 @@ from tests.worlds import host_rows
 DAG_ID = "batch_018_04_inactive_tenants"
 
 
+@pytest.mark.slow("runs DAGs several times")
 def test_the_operators_read_once_who_has_fallen_silent(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

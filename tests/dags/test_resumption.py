@@ -36,6 +36,7 @@ SENDING, RETRY, APPROVAL = (
 )
 
 
+@pytest.mark.slow("starts all of Airflow's processes")
 def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
     runs: DagRuns,
     airflow: AirflowInstallation,

@@ -59,6 +59,7 @@ def usage(start_airflow: StartAirflow, tmp_path: Path) -> Iterator[Api]:
         yield api
 
 
+@pytest.mark.slow("starts all of Airflow's processes")
 @pytest.mark.exclusive
 @pytest.mark.usefixtures("tenants")
 def test_an_operator_triggers_kills_clears_and_reruns(

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from include.skillreport.schema.checks.findings import ERRORS, REMARKS
 from tests.airflow_installation import PROJECT
 from tests.conftest import PASSWORDS, Database
@@ -16,6 +18,7 @@ from tests.waiting import LIMIT_SECONDS
 PROGRESS = re.compile(r"\d\d:\d\d:\d\d \+\d{4} (ロールと表|ビュー)を配置しています。")
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 def test_every_deployment_command_runs_as_it_is_written(database: Database) -> None:
     page = (PROJECT / "docs" / "install" / "database.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python -m include\.skillreport .*$", page, flags=re.MULTILINE)

@@ -153,6 +153,7 @@ def test_only_an_interrupted_restore_is_cleared(code: str, clear: str) -> None:
     assert (kind.clear, bool(kind.again)) == (clear, not clear)
 
 
+@pytest.mark.slow("compares what the service and the product say about every failure")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long if name in BACKUPS else ()) for name in CASES]
 )

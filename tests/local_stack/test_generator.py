@@ -150,6 +150,7 @@ def content_hashes(dsn: str) -> dict[str, str]:
     return hashes
 
 
+@pytest.mark.slow("loads the demo's data several times")
 def test_the_same_shape_gives_the_same_bytes_in_any_process(
     new_database: NewDatabase, small: tuple[str, LoadedCounts]
 ) -> None:
@@ -159,6 +160,7 @@ def test_the_same_shape_gives_the_same_bytes_in_any_process(
     assert content_hashes(here) == content_hashes(there)
 
 
+@pytest.mark.slow("loads the demo's data several times")
 def test_another_seed_gives_other_people_and_other_events(
     new_database: NewDatabase, small: tuple[str, LoadedCounts]
 ) -> None:
@@ -484,6 +486,7 @@ def spelled(new_database: NewDatabase, small: tuple[str, LoadedCounts]) -> Itera
         yield worlds
 
 
+@pytest.mark.slow("loads the demo's data several times")
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
 def test_a_spelling_changes_the_names_and_nothing_else(spelled: dict[Spelling, World], table: str) -> None:
     def resolved(spelling: Spelling) -> set[tuple[object, ...]]:
@@ -533,6 +536,7 @@ def test_audit_rows_name_people_as_the_routes_do(demo: World) -> None:
     assert None not in {row["tenant_id"] for row in audits if row["user_id"] is None}
 
 
+@pytest.mark.slow("loads the demo's data several times")
 def test_without_logs_the_tables_that_the_application_never_writes_are_empty(
     new_database: NewDatabase, small: tuple[str, LoadedCounts]
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_stale_process_id_of_another_process_is_no_obstacle(
         somebody.wait()
 
 
+@pytest.mark.slow("creates PostgreSQL servers")
 def test_a_cluster_whose_creation_was_interrupted_is_made_anew(new_server: EmbeddedPostgres) -> None:
     half_made = new_server.directory / "data.new"
     half_made.mkdir(parents=True)
@@ -230,6 +231,7 @@ def test_a_cluster_whose_creation_was_interrupted_is_made_anew(new_server: Embed
     assert not half_made.exists()
 
 
+@pytest.mark.slow("creates PostgreSQL servers")
 def test_a_start_killed_while_creating_the_cluster_is_completed_later(
     new_server: EmbeddedPostgres,
 ) -> None:
@@ -261,6 +263,7 @@ def test_reset_spares_what_the_server_did_not_make(server: EmbeddedPostgres) -> 
     assert [path.name for path in server.directory.iterdir()] == ["note.txt"]
 
 
+@pytest.mark.slow("creates PostgreSQL servers")
 def test_of_two_concurrent_starts_one_starts_and_the_other_finds_it_running(
     new_server: EmbeddedPostgres,
 ) -> None:
@@ -363,6 +366,7 @@ def test_a_socket_directory_that_others_may_enter_is_refused(server: EmbeddedPos
         server.start()
 
 
+@pytest.mark.slow("creates PostgreSQL servers")
 @needs_root
 def test_root_runs_the_server_as_nobody_below_a_closed_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -396,6 +400,7 @@ def test_without_setpriv_the_error_for_root_names_the_package(
         server.start()
 
 
+@pytest.mark.slow("creates PostgreSQL servers")
 @pytest.mark.skipif(not DEBIANS, reason="Debian's package postgresql is not installed")
 def test_programs_of_another_installation_make_a_server(
     new_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch

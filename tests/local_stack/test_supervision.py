@@ -111,6 +111,7 @@ def alive(pids: list[int]) -> list[int]:
     return found
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("killed_children", [0, 1])
 def test_only_the_process_that_was_killed_restarts(

@@ -82,6 +82,7 @@ def park(database: Database, name: str) -> int:
         return len(outbox.park_crashed(connection, now(CLOCKS[name])))
 
 
+@pytest.mark.slow("needs many rows")
 def test_skewed_clocks_neither_repeat_nor_park_messages(
     shared_database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

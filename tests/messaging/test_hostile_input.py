@@ -286,6 +286,7 @@ def test_credentials_are_only_shown_to_the_service_itself(channel: Channel) -> N
     assert result.error.code == "refused_address"
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_a_recipient_that_is_put_off_does_not_keep_the_others_waiting(
     shared_database: Database, host: psycopg.Connection
 ) -> None:

@@ -1,7 +1,7 @@
 """A worker that is killed with SIGKILL at any statement, or between a message and its answer: no message is lost or sent twice.
 
 Each worker processes one shard of a batch that sends, against real services and a real database. After the kill the leases end, and
-the next runs go on. `make test` kills at a sample of the moments, `make test-kills` at all.
+the next runs go on. `make test-all` kills at a sample of the moments, `make test-kills` at all.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def check_kills(database: Database, begin: Begin, kills: Sequence[Kill], send_se
     assert killed >= int(0.9 * len(kills))
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize(("begin", "count"), [(first_attempt, 2), (hourly_run, 2), (second_attempt, 2)])
 def test_a_sample_of_the_moments(shared_database: Database, begin: Begin, count: int) -> None:
     # Throttled messages wait for a second: they are left to the next run.

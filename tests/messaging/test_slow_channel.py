@@ -230,6 +230,7 @@ def test_an_unreachable_slack_delays_no_other_channel(
     ).fetchall() == [(SLOW, "slack", "connection_refused", 0)]
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.parametrize(
     ("channel", "status", "code"),
     [(SLACK, Status.AMBIGUOUS, "connection_lost"), (EMAIL, Status.PENDING, "connection_refused")],

@@ -80,6 +80,7 @@ def attempts(host: psycopg.Connection) -> set[int]:
     return {row[0] for row in host.execute("SELECT DISTINCT attempts FROM batch.outbox").fetchall()}
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.usefixtures("letters")
 @pytest.mark.parametrize("refuses_connections", [False, True])
 def test_one_run_passes_a_server_with_three_connections(
@@ -95,6 +96,7 @@ def test_one_run_passes_a_server_with_three_connections(
     assert services.messages_refused_for_rate > 0
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.usefixtures("letters")
 def test_one_run_passes_a_server_that_takes_ten_letters_a_second(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
@@ -161,6 +163,7 @@ def test_there_are_never_more_connections_than_the_settings_allow(
     assert services.messages_refused_for_rate == 0
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.usefixtures("letters")
 def test_the_next_run_knows_the_learnt_pace(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns

@@ -286,6 +286,7 @@ class TestOneTenantsAddress:
         tenant: [f"{number}@{tenant.lower()}.example" for number in range(6)] for tenant in "BC"
     }
 
+    @pytest.mark.slow("waits for slow or throttling services")
     @pytest.mark.parametrize("bad", ["A", "Z"])
     @pytest.mark.parametrize("reply", [RELAY_DENIED, GROUP_OF_INSIDERS, CALLOUT])
     def test_closes_no_server_that_accepts_others(
@@ -365,6 +366,7 @@ def test_a_decision_waits_for_the_letters_that_are_under_way(
     assert statuses(host) == {("email", "dead"): 3, ("email", "sent"): 60}
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.parametrize(
     ("reply", "command"),
     [

@@ -417,6 +417,7 @@ def own_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
 
 
+@pytest.mark.slow("needs many rows")
 def test_a_quarter_of_ten_tenants_is_matched_as_it_was(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

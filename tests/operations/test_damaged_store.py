@@ -80,6 +80,7 @@ def in_each_way(path: Path, read: Reader) -> None:
 # Archives of deleted rows ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("damages or forges backups")
 @pytest.mark.parametrize("kind", ["*.manifest.json", "*.jsonl.gz"])
 def test_archives_of_deleted_rows(deletable: Database, tmp_path: Path, kind: str) -> None:
     archived = Backups(deletable, tmp_path / "store")
@@ -113,6 +114,7 @@ def test_archives_of_deleted_rows(deletable: Database, tmp_path: Path, kind: str
 # Backups, and the register of deleted tenants ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("damages or forges backups")
 @pytest.mark.parametrize(
     "kind",
     [

@@ -121,6 +121,7 @@ def noted(leaving: Leaving, result: RunResult) -> str:
     return "".join(notes)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_a_deletion_waits_for_a_restore_and_leaves_nothing_of_it(
     approved: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_deletion_waits_for_a_restore_and_leaves_nothing_of_it(
     assert left(approved) == []
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_nothing_is_restored_into_a_deletion_that_was_interrupted(
     approved: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +166,7 @@ def test_nothing_is_restored_into_a_deletion_that_was_interrupted(
     assert approved.problems(approved.answer(approved.request)) == []
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
     backups: Backups, leaving: Leaving
 ) -> None:
@@ -201,6 +204,7 @@ def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
         administer(backups.database.server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", RESTORED)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups) -> None:
     with backups.database.connect() as connection:
         connection.execute("DELETE FROM batch.deleted_tenant")
@@ -210,6 +214,7 @@ def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups)
         require_deletions_repeated(platform, STATISTICS)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_two_persons_withdraw_an_entry_that_is_wrong(leaving: Leaving) -> None:
     backups = Backups(leaving.database, leaving.root)
     write_entry(
@@ -284,6 +289,7 @@ def test_only_the_disputed_entry_is_deleted(
     assert store.names(register_folder("U")) == ([ENTRY, f"{ENTRY}.mac"] if is_kept else [])
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_the_next_backup_is_smaller_and_lets_the_certificate_get_its_supplement(
     backups: Backups, leaving: Leaving
 ) -> None:

@@ -56,6 +56,7 @@ def gone(leaving: Leaving) -> bool:
         return not marked(connection, "«T»", ["MST_Employee", "MST_UserAuth"])
 
 
+@pytest.mark.slow("kills processes")
 def test_a_killed_deletion_continues_when_its_task_is_cleared(frozen: Leaving) -> None:
     done = frozen.answer(frozen.request)
     assert frozen.problems(done) == []
@@ -64,6 +65,7 @@ def test_a_killed_deletion_continues_when_its_task_is_cleared(frozen: Leaving) -
     assert frozen.answer(frozen.request).status == "completed"
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 @pytest.mark.usefixtures("unproved")
 def test_a_new_row_stops_the_deletion_until_another_question_is_approved(frozen: Leaving) -> None:
     with frozen.database.connect() as connection:
@@ -95,6 +97,7 @@ def test_a_table_that_hides_rows_stops_a_deletion_before_it_begins(frozen: Leavi
     assert not gone(frozen)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 @pytest.mark.usefixtures("unproved")
 def test_a_row_that_moved_to_another_tenant_stops_the_deletion(frozen: Leaving) -> None:
     with frozen.database.connect() as connection:
@@ -134,6 +137,7 @@ def test_a_row_after_its_table_was_worked_off_stops_the_deletion(
     assert frozen.offboarding("stage") == "frozen"
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 @pytest.mark.usefixtures("unproved")
 def test_a_row_that_returns_after_its_deletion_stops_it(
     frozen: Leaving, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +240,7 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
     assert gone(leaving)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 @pytest.mark.parametrize("status", [pytest.param("INACTIVE", marks=pytest.mark.long), "deleted"])
 def test_before_the_migration_only_the_sole_tenant_leaves(
     server: Server, deletable_templates: dict[HostVariant, Database], tmp_path: Path, status: str
@@ -270,6 +275,7 @@ def test_before_the_migration_only_the_sole_tenant_leaves(
             ]
 
 
+@pytest.mark.slow("runs sessions against each other")
 def test_two_answers_at_once_delete_a_tenant_once(asked: Leaving) -> None:
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda _: asked.answer(asked.request), range(2)))

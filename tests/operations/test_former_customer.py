@@ -93,6 +93,7 @@ def pay(left: Leaving, tenant: str) -> None:
     done(left, "record_payment", tenant, values=PAYMENT)
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_no_table_and_no_file_holds_an_address_of_the_customer(
     left: Leaving, host: psycopg.Connection
 ) -> None:

@@ -1,7 +1,7 @@
 """An import, or a confirmation, that is killed with SIGKILL at any statement: done again, it leaves what an undisturbed one leaves.
 
 It is done again as the same run, whose tasks Airflow repeats, and an import also as another run, as if nobody had cleared the first one.
-`make test` kills at a sample of the statements, `make test-long` at all.
+`make test-all` kills at a sample of the statements, `make test-long` at all.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ def check_kills(
     assert ended == 0
 
 
+@pytest.mark.slow("kills processes")
 def test_a_kill_in_the_middle_is_repaired_by_another_run(scene: Callable[[], Scene]) -> None:
     """The contract kills the run that is cleared."""
     check_kills(scene, importing, True, lambda count: [count // 2])

@@ -240,6 +240,7 @@ def test_a_tenant_that_returns_during_the_wait_is_not_deleted(asked: Leaving) ->
     assert asked.asked().request_id != asked.request.request_id
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_another_key_is_given_without_another_wait(asked: Leaving) -> None:
     asked.identity = pyrage.x25519.Identity.generate()
     assert asked.exported().status == "completed"
@@ -305,6 +306,7 @@ def in_bucket(small: Leaving, s3: S3Server) -> Leaving:
     return replace(small, root=s3.path("store"))
 
 
+@pytest.mark.slow("deletes a tenant with its backups")
 def test_a_bucket_keeps_no_version_of_the_tenants_files_or_names_them(
     in_bucket: Leaving, s3: S3Server
 ) -> None:

@@ -38,6 +38,7 @@ def small_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     change_billing(monkeypatch, tmp_path, operation_limit=5000)
 
 
+@pytest.mark.slow("runs sessions against each other")
 @pytest.mark.parametrize("seed", range(6))
 def test_two_people_in_random_order_bill_nothing_twice(
     seed: int, database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore

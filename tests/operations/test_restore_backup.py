@@ -142,6 +142,7 @@ def test_damaged_files_fail_their_tenant_and_a_changed_manifest_all(
         taken.restore("compare", HOSTILE)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_the_newest_backup_is_restored_unless_another_is_named(taken: Backups) -> None:
     older = taken.newest
     change_rows_of_a(taken.database)
@@ -162,6 +163,7 @@ def notes(database: Database, result: RunResult) -> dict[str, list[str]]:
     return dict(rows)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_the_whole_database_is_restored_only_into_a_new_one_and_compared(taken: Backups) -> None:
     expected = of_tenant(taken.database, "A")
     change_rows_of_a(taken.database)
@@ -192,6 +194,7 @@ def test_the_whole_database_is_restored_only_into_a_new_one_and_compared(taken: 
         taken.server.drop(copy.name)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_only_a_superuser_restores_owners_and_privileges(taken: Backups) -> None:
     expected = of_tenant(taken.database, "A")
     target = Database(f"{taken.database.name}_copy", taken.database.server)

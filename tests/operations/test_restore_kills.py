@@ -82,6 +82,7 @@ def proxied(
         yield proxy, dsn
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize(
     "is_named",
     [pytest.param(False, id="half"), pytest.param(True, id="complete", marks=pytest.mark.long)],

@@ -171,6 +171,7 @@ def _watched(
     return watch
 
 
+@pytest.mark.slow("checks the states of every document as runs leave them")
 def test_the_state_refuses_first_what_the_database_refuses(
     database: Database,
     host: psycopg.Connection,

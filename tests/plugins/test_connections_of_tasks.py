@@ -185,6 +185,7 @@ def test_a_task_that_sends_holds_two_connections_however_many_lanes_it_has(obser
     )
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_the_dump_holds_two_connections_and_those_of_pg_dump(
     observer: Observer, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

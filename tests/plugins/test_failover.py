@@ -71,6 +71,7 @@ def promotion(standby: EmbeddedPostgres) -> Iterator[None]:
     logger.removeHandler(handler)
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 @pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("first_port", [None, 1], ids=["one host", "the second of two hosts"])
 def test_a_connection_waits_for_the_promotion(

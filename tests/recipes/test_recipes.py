@@ -14,7 +14,7 @@ from tests.recipes.recipe import Recipe, Step, recipes
 
 # The checks of a copy, as a developer starts them. The parts of the recipes are in the copy already, and fit only once.
 _FITS = "tests/recipes/test_recipes.py::test_each_part_of_a_recipe_fits_the_repository"
-CHECKS = f"make lint\nPYTEST_ADDOPTS='--deselect {_FITS}' make test\n"
+CHECKS = f"make lint\nPYTEST_ADDOPTS='--deselect {_FITS}' make test-all\n"
 
 DEVELOPER = {
     f"GIT_{role}_{name}": value

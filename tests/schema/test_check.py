@@ -65,6 +65,7 @@ def codes(report: CheckReport) -> list[tuple[str, str]]:
 # Suitable hosts ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 @pytest.mark.parametrize("variant", HostVariant)
 def test_a_host_before_and_after_the_deployment_fits(make_host: MakeHost, variant: HostVariant) -> None:
     host = make_host(variant)
@@ -102,6 +103,7 @@ def test_a_company_of_one_is_a_remark(
     assert text.startswith("登録を見るほかの人がいません")
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 @pytest.mark.parametrize(
     ("issuer", "problem"),
     [

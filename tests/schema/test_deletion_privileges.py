@@ -149,6 +149,7 @@ def test_the_role_is_refused_everything_else(deployed_deletable: Database, state
 # The stored choice ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 def test_later_upgrades_keep_the_choice_and_the_privileges(deletable: Database) -> None:
     with deletable.connect() as connection:
         deployed = snapshot(connection)
@@ -164,6 +165,7 @@ def test_later_upgrades_keep_the_choice_and_the_privileges(deletable: Database) 
         check_deployment(platform)
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 @pytest.mark.parametrize("variant", HostVariant)
 def test_taking_it_back_leaves_nothing(
     deletable_templates: dict[HostVariant, Database],
@@ -311,6 +313,7 @@ def test_check_finds_what_a_deletion_lacks(deletable: Database) -> None:
 # Deployers and connections ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 def test_the_owner_of_host_tables_allows_deletion_with_createrole_alone(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

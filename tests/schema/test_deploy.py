@@ -147,6 +147,7 @@ def test_a_foreign_view_on_a_batch_view_survives_an_upgrade(database: Database) 
 # One deployer at a time ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("runs sessions against each other")
 def test_two_deployers_at_once_both_succeed_and_leave_one_schema(host: Database) -> None:
     together = threading.Barrier(2)
 
@@ -197,6 +198,7 @@ def test_a_deployer_that_waits_too_long_for_another_says_so(
         assert snapshot(connection) == before
 
 
+@pytest.mark.slow("waits for locks")
 def test_a_deployer_that_waits_too_long_for_a_running_batch_says_so(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_a_deployer_that_waits_too_long_for_an_index_says_so(
             upgrade(database.dsn)
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_a_command_after_it_has_cleared_up(database: Database, number: signal.Signals) -> None:
     """The other end of a lost SSH session sends SIGHUP."""
@@ -439,6 +442,7 @@ def test_plain_passwords_are_hashed_by_the_server(
 # Without a superuser ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 def test_the_owner_of_host_tables_deploys_with_createrole_alone(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -546,6 +550,7 @@ def test_a_foreign_table_and_the_deployers_own_search_path_do_not_matter(
 # The command -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("deploys the schema as another login or by commands")
 def test_the_command_deploys_and_checks(host: Database) -> None:
     planned = _command("upgrade", "--plan", SKILL_BATCH_ADMIN_DSN=host.dsn)
     assert (planned.returncode, planned.stderr) == (0, "")

@@ -20,6 +20,7 @@ from tests.worlds import host_rows
 ALTER_COLUMN = 'ALTER TABLE "MST_Tenant" ALTER COLUMN tenant_name SET DATA TYPE varchar(200)'
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 @pytest.mark.parametrize("fixture", ["database", "base_database"])
 def test_a_detached_host_can_alter_a_column_that_views_use(
     fixture: str, request: pytest.FixtureRequest

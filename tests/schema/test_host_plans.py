@@ -333,6 +333,7 @@ def test_every_statement_over_a_growing_table_has_its_plan_read() -> None:
     assert sorted(growing_blocks()) == sorted(STATEMENTS)
 
 
+@pytest.mark.slow("needs many rows")
 @pytest.mark.parametrize("name", ["activity/collect_signals", "batches/inactive_tenants/collect_signals"])
 def test_no_log_is_read_if_the_hourly_pass_has_counted_it(indexed: Database, name: str) -> None:
     statement = STATEMENTS[name]

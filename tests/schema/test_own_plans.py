@@ -169,6 +169,7 @@ def plans(database: Database, *roles: str) -> Iterator[list[Plans]]:
             each.connection.close()
 
 
+@pytest.mark.slow("needs many rows")
 @pytest.mark.parametrize(
     ("spec", "batch", "run_at"),
     [
@@ -216,6 +217,7 @@ def test_the_groups_of_a_new_day_are_looked_up_by_tenant(
             assert "statistics_group_pkey" in index_names(explain(connection, text, statement))
 
 
+@pytest.mark.slow("needs many rows")
 def test_the_weekly_clean_up_finds_old_rows_by_an_index(years: Database) -> None:
     cleanup = log_cleanup.create_batch(LocalInstallation())
     with plans(years, "batch_platform") as (platform,):

@@ -39,6 +39,7 @@ BASELINE_SHA256 = "a73d57b97881e595d227edc2887c38d72fac69d4fe546cf97d2cc39e2e568
 # From the baseline on --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Path) -> None:
     with database.connect() as connection, database.connect(PLATFORM) as platform:
         planted = _plant_all(connection)
@@ -60,6 +61,7 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
             assert _rows(connection) == expected
 
 
+@pytest.mark.slow("runs sessions against each other")
 def test_two_deployers_at_once_upgrade_a_database_with_rows_once(database: Database, tmp_path: Path) -> None:
     with database.connect() as connection, _next_code(tmp_path), ThreadPoolExecutor() as threads:
         planted = _plant_all(connection)
@@ -80,6 +82,7 @@ def test_two_deployers_at_once_upgrade_a_database_with_rows_once(database: Datab
         assert _rows(connection) == _with_notes(planted)
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize("phase", ["ビュー", "索引"])
 def test_a_deployment_killed_between_two_phases_is_completed_by_the_next(
     database: Database, tmp_path: Path, phase: str
@@ -111,6 +114,7 @@ def test_the_first_deployment_killed_before_its_views_is_completed_by_the_next(h
         check_deployment(connection)
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 def test_an_index_whose_creation_was_interrupted_is_created_again(database: Database, tmp_path: Path) -> None:
     with database.connect() as connection, _next_code(tmp_path), ThreadPoolExecutor() as threads:
         upgrade(database.dsn)
@@ -208,6 +212,7 @@ def test_the_plan_of_the_first_deployment(host: Database) -> None:
 # Older code on a newer schema ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 def test_older_code_runs_on_a_schema_that_only_expanded(database: Database, tmp_path: Path) -> None:
     with _next_code(tmp_path):
         upgrade(database.dsn)
@@ -241,6 +246,7 @@ def test_older_code_refuses_a_schema_that_lost_what_it_uses(database: Database, 
 # A schema of unreleased code -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 @pytest.mark.parametrize("deployed", ["0001_0123456789ab", "0001", "0030"])
 def test_a_schema_of_unreleased_code_is_refused(database: Database, deployed: str, tmp_path: Path) -> None:
     with database.connect() as connection:
@@ -253,6 +259,7 @@ def test_a_schema_of_unreleased_code_is_refused(database: Database, deployed: st
         _assert_refused_everywhere(database, sentence)
 
 
+@pytest.mark.slow("upgrades earlier schemas")
 def test_the_way_out_makes_the_schema_anew(database: Database) -> None:
     with database.connect() as connection:
         schema = snapshot(connection)

@@ -180,6 +180,7 @@ def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
     assert {conflict.schema for conflict in again.conflicts} <= {"batch"}
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
     backups.settings = backups.settings.model_copy(update={"encrypted": True})
     with pytest.raises(BatchError, match="skill_batch_backup_key"):
@@ -198,6 +199,7 @@ def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
             backups.restore_tenant(connection, backup_id, "A")
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_backup_from_before_encryption_was_switched_off_can_be_restored(backups: Backups) -> None:
     backups.settings = backups.settings.model_copy(update={"encrypted": True})
     backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
@@ -285,6 +287,7 @@ class FullStore(ObjectStore):
         return super().writer(key)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_backup_that_fails_is_none_and_costs_no_older_one(taken: Backups, tmp_path: Path) -> None:
     kept = taken.newest
     stored = files(taken.root)
@@ -395,6 +398,7 @@ def test_the_last_backup_gives_the_space_that_a_local_store_needs(
     assert taken.server.databases(taken.server.scratch_prefix) == []
 
 
+@pytest.mark.slow("kills processes")
 def test_a_repeated_dump_may_use_the_room_of_its_earlier_attempt(taken: Backups) -> None:
     with taken.database.connect() as connection:
         total = count_of(connection, "SELECT total_bytes FROM batch.backup")
@@ -423,6 +427,7 @@ def test_the_local_need_follows_the_largest_tables_and_not_the_database() -> Non
     assert small.spool_bytes(4) == 1010 + 505
 
 
+@pytest.mark.slow("kills processes")
 def test_a_killed_dump_blocks_others_until_its_run_is_closed(
     backups: Backups,
 ) -> None:
@@ -531,6 +536,7 @@ def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: B
                 taken.restore_tenant(connection, taken.newest, "A")
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_restored_database_registers_the_backups_of_the_store(
     taken: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -596,6 +602,7 @@ class DyingStore(ObjectStore):
         super().delete(key)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_retention_deletes_old_backups_and_finishes_after_a_kill(
     taken: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -676,6 +683,7 @@ def status_of(database: Database) -> dict[str, str]:
         return dict(connection.execute("SELECT backup_id, status FROM batch.backup").fetchall())
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_login_without_bypassrls_is_refused_and_a_small_one_suffices(
     backups: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -715,6 +723,7 @@ def test_a_login_without_bypassrls_is_refused_and_a_small_one_suffices(
             admin.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
     taken: Backups, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

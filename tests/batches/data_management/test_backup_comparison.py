@@ -71,6 +71,7 @@ def test_a_manifest_of_an_earlier_version_is_read() -> None:
     ]
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_each_backup_compares_the_half_of_the_tables_not_compared_before(
     database: Database,
     tmp_path: Path,

@@ -150,6 +150,7 @@ def plan(snapshot: psycopg.Connection, owned: OwnedTable, tenant_id: str) -> str
     return "\n".join(line for (line,) in rows)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 def test_a_shard_connects_once_for_all_its_tenants(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
     with backups.database.connect() as host:
         for number in range(5):

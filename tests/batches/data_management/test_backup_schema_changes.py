@@ -55,6 +55,7 @@ def altering(database: Database, statement: str = ADD_COLUMN) -> Iterator[psycop
         yield connection
 
 
+@pytest.mark.slow("changes the schema during a backup")
 def test_a_column_that_is_added_during_the_dump_is_no_damage(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_column_that_is_added_during_the_dump_is_no_damage(
     migration.join()
 
 
+@pytest.mark.slow("changes the schema during a backup")
 def test_a_lock_that_pg_dump_does_not_get_is_recoverable(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_table_that_is_dropped_meanwhile_has_no_size(database: Database) -> No
     assert len(sizes) > 50
 
 
+@pytest.mark.slow("changes the schema during a backup")
 def test_a_migration_that_waits_ends_the_recording_of_the_contents(database: Database) -> None:
     """The tables before are recorded. The wide rows take longer than the watch needs."""
     with database.connect() as host:
@@ -204,6 +207,7 @@ def test_a_migration_that_waits_ends_the_recording_of_the_contents(database: Dat
     assert [content.name for content in contents] == ["aa_first"]
 
 
+@pytest.mark.slow("changes the schema during a backup")
 def test_a_backup_that_gives_way_names_the_tables_that_are_not_verified(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,7 @@ def plant(host: psycopg.Connection, own: str) -> None:
     host.execute("SELECT lo_from_bytea(0, 'x')")
 
 
+@pytest.mark.slow("takes and restores whole backups")
 @pytest.mark.parametrize("name", OF_SUPERUSER)
 def test_the_comparison_leaves_out_and_names_objects_of_a_superuser(taken: Taken, name: str) -> None:
     assert taken.scratch.execute(OF_SUPERUSER[name][1]).rowcount == 0

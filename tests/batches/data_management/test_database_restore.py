@@ -113,6 +113,7 @@ def small(server: Server, request: pytest.FixtureRequest) -> Iterator[Database]:
         yield database
 
 
+@pytest.mark.slow("takes and restores whole backups")
 @pytest.mark.parametrize(("source", "with_owners"), [("database", True), ("small", False)])
 def test_a_whole_database_comes_back_as_with_one_call_of_pg_restore(
     source: str, with_owners: bool, tmp_path: Path, request: pytest.FixtureRequest

@@ -179,6 +179,7 @@ def restore_one_person(backups: Backups) -> None:
     assert restored == (1,)
 
 
+@pytest.mark.slow("takes and restores whole backups")
 @pytest.mark.parametrize("variant", HostVariant)
 def test_every_row_is_in_one_export_or_left_out_by_name(
     server: Server, templates: dict[HostVariant, str], tmp_path: Path, variant: HostVariant

@@ -76,6 +76,7 @@ def restore(taken_backups: Backups, tmp_path: Path) -> Iterator[RestoreByHand]:
         taken_backups.server.drop(name)
 
 
+@pytest.mark.slow("kills processes")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_no_files_and_no_database(restore: RestoreByHand, number: signal.Signals) -> None:
     """SIGHUP is a lost session, SIGINT is Ctrl-C."""
@@ -88,6 +89,7 @@ def test_a_signal_leaves_no_files_and_no_database(restore: RestoreByHand, number
     assert restore.databases() == []
 
 
+@pytest.mark.slow("kills processes")
 def test_the_next_restore_deletes_the_files_of_a_killed_one(
     restore: RestoreByHand,
 ) -> None:

@@ -771,6 +771,7 @@ def _make_files_after(moment: float, report: MonthlyReport, results: Any) -> Non
     results.put(_make_files(report))
 
 
+@pytest.mark.slow("prints many documents")
 def test_the_bytes_do_not_depend_on_clock_and_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     report = make_report(
         [], [], tenant_code="T1", tenant_name="T1", month=MONTH, language="ja", colour="#000000"

@@ -97,6 +97,7 @@ def printed_pages(sheet: Any, rows: int, language: str) -> list[int]:
     return pages
 
 
+@pytest.mark.slow("prints many documents")
 @pytest.mark.parametrize("language", ["ja", "en"])
 @pytest.mark.parametrize("groups", [0, 1, 5, 8, 12, 25, 26, 70])
 def test_no_printed_page_cuts_a_chart(groups: int, language: Literal["ja", "en"]) -> None:

@@ -50,6 +50,7 @@ def check_refuses(backups: Backups, run: Run) -> None:
         backups.batch().check(Work(run, platform, store=backups.store))
 
 
+@pytest.mark.slow("damages or forges backups")
 def test_a_dump_that_was_replaced_after_it_was_taken_runs_no_statement(backups: Backups) -> None:
     role = f"attacker_{os.urandom(4).hex()}"
     attacker = Attacker(f"CREATE ROLE {role}")
@@ -81,6 +82,7 @@ def test_a_plain_file_is_refused_while_backups_are_encrypted(backups: Backups) -
         pass
 
 
+@pytest.mark.slow("damages or forges backups")
 def test_forged_backups_of_the_future_cost_no_true_one(taken: Backups) -> None:
     taken.settings = taken.settings.model_copy(
         update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
@@ -98,6 +100,7 @@ def test_forged_backups_of_the_future_cost_no_true_one(taken: Backups) -> None:
     assert known == [(first, "verified", False), (second, "verified", False)]
 
 
+@pytest.mark.slow("damages or forges backups")
 def test_no_manifest_of_others_becomes_part_of_a_backup(backups: Backups) -> None:
     run, tenant_ids = backups.open()
     folder = dump(backups, run)
@@ -156,6 +159,7 @@ def test_nobody_can_accept_a_manifest_that_differs_from_the_ledger(taken: Backup
         taken.restore("compare", "A", backup=backup_id, without_mac=True)
 
 
+@pytest.mark.slow("damages or forges backups")
 def test_no_entry_of_others_stops_a_batch(backups: Backups) -> None:
     signed = {
         tenant_folder("GONE"): b"{}",

@@ -123,6 +123,7 @@ def plan_of(platform: psycopg.Connection, query: str) -> str:
     return "\n".join(line for (line,) in platform.execute(f"EXPLAIN {query}".encode()))
 
 
+@pytest.mark.slow("needs many rows")
 @pytest.mark.usefixtures("seven_years")
 def test_documents_and_entries_of_seven_years_are_read_through_indexes(platform: psycopg.Connection) -> None:
     by_date = "transaction_date BETWEEN '2023-04-01' AND '2023-04-30'"

@@ -149,6 +149,7 @@ def is_killed(process: ForkProcess, finalized: Event) -> bool:
     return not process.is_alive()
 
 
+@pytest.mark.slow("runs sessions against each other")
 def test_numbers_have_neither_gap_nor_repeat_when_processes_compete_and_are_killed(
     database: Database, host: psycopg.Connection
 ) -> None:

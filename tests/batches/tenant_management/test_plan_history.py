@@ -236,6 +236,7 @@ def test_a_plan_change_holds_from_its_day_and_never_after_the_run(
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (since, "PREMIUM")]
 
 
+@pytest.mark.slow("needs many rows")
 @pytest.mark.parametrize(
     ("updated_at", "since"),
     [

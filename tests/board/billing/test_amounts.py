@@ -40,6 +40,7 @@ def page_of(host: psycopg.Connection, invoice_id: str) -> InvoicePage:
     return page
 
 
+@pytest.mark.slow("needs many rows")
 def test_the_month_says_as_much_unpaid_as_the_receivables(
     changed: psycopg.Connection, ids: dict[str, str]
 ) -> None:
