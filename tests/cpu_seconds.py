@@ -25,7 +25,8 @@ _BY_FOLDER = "--by-folder"
 _SLOWEST = 40
 _SUMMARY_OF_GITHUB = "GITHUB_STEP_SUMMARY"
 
-# CPU seconds that each folder may use in `make test` on a quiet machine with two cores of 2026. A folder without a line has next to nothing to run.
+# CPU seconds that each folder may use in `make test` on a quiet machine with two cores of 2026.
+# A folder without a line has next to nothing to run.
 BUDGET = {
     "tests": 5,
     "tests/activity": 6,

@@ -9,7 +9,6 @@ import pytest
 from tests.airflow_installation import PROJECT
 from tests.selection import RULES, in_order
 
-
 # How many tests have which marker.
 _TESTS = {"slow": 7, "rule": 23, "exclusive": 1}
 

@@ -165,11 +165,13 @@ def test_the_packages_of_a_private_web_server_install_without_a_network(tmp_path
     index, plugins, folder = tmp_path / "index", tmp_path / "plugins", tmp_path / ".local/mwaa"
     for each in (index, plugins, folder):
         each.mkdir(parents=True)
-    names = ["skill-report-batches", *re.findall(r"^(apache-airflow-[\w-]+)", page, flags=re.MULTILINE)]
-    for name in names:
-        small_wheel(folder if name == names[0] else index, name)
+    (own,) = re.findall(r"^skill-report-batches==(\S+)", page, flags=re.MULTILINE)
+    packages = re.findall(r"^(apache-airflow-[\w-]+)", page, flags=re.MULTILINE)
+    small_wheel(folder, "skill-report-batches", own)
+    for name in packages:
+        small_wheel(index, name)
     constraints = index / "constraints.txt"
-    constraints.write_text("".join(f"{name}==0.1.0\n" for name in names))
+    constraints.write_text("".join(f"{name}==0.1.0\n" for name in packages))
     (written,) = re.findall(
         r"^cat > \.local/mwaa/requirements.txt.*?^END$", page, flags=re.DOTALL | re.MULTILINE
     )
@@ -194,18 +196,19 @@ def test_the_packages_of_a_private_web_server_install_without_a_network(tmp_path
     subprocess.run(install, env=environment, check=True)
 
     assert {each.name for each in (tmp_path / "installed").glob("*.dist-info")} == {
-        f"{name.replace('-', '_')}-0.1.0.dist-info" for name in names
+        f"skill_report_batches-{own}.dist-info",
+        *(f"{name.replace('-', '_')}-0.1.0.dist-info" for name in packages),
     }
 
 
-def small_wheel(folder: Path, name: str) -> None:
+def small_wheel(folder: Path, name: str, version: str = "0.1.0") -> None:
     """A package without any module."""
     module = name.replace("-", "_")
-    about = f"{module}-0.1.0.dist-info"
-    with ZipFile(folder / f"{module}-0.1.0-py3-none-any.whl", "w") as wheel:
+    about = f"{module}-{version}.dist-info"
+    with ZipFile(folder / f"{module}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(
             f"{about}/METADATA",
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\nProvides-Extra: s3fs\n",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: s3fs\n",
         )
         wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{about}/RECORD", "")
