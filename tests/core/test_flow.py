@@ -50,6 +50,7 @@ from local_stack.batch_runs import LocalInstallation
 from tests.worlds import host_rows
 
 NIGHT = datetime(2026, 11, 1, 1, 30, tzinfo=UTC)
+AFTER_MIDNIGHT_IN_JAPAN = datetime(2026, 11, 4, 15, 30, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -387,11 +388,11 @@ def test_a_shard_cleared_later_keeps_its_business_date(
             return super().process(work)
 
     run, shards = open_run(installation)
-    for moment in (NIGHT, NIGHT + timedelta(days=3), NIGHT - timedelta(days=3)):
+    for moment in (NIGHT, NIGHT + timedelta(days=3), AFTER_MIDNIGHT_IN_JAPAN, NIGHT - timedelta(days=3)):
         cleared = replace(installation, moment=moment)
         flow.process_shard(TENANT_USAGE, Dated(), run, shards[0], cleared, TaskKey("process", 0))
 
-    assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-01")]
+    assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-05", "2026-11-01")]
 
 
 def test_a_run_closed_later_finishes_on_that_day(installation: Installation, tmp_path: Path) -> None:
@@ -404,10 +405,10 @@ def test_a_run_closed_later_finishes_on_that_day(installation: Installation, tmp
 
     with_store = replace(installation, object_store=ObjectStore(tmp_path))
     run = processed(with_store, Dated())
-    for moment in (NIGHT, NIGHT + timedelta(days=3), NIGHT - timedelta(days=3)):
+    for moment in (NIGHT, NIGHT + timedelta(days=3), AFTER_MIDNIGHT_IN_JAPAN, NIGHT - timedelta(days=3)):
         flow.close_run(TENANT_USAGE, Dated(), run, replace(with_store, moment=moment))
 
-    assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-01")]
+    assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-05", "2026-11-01")]
 
 
 def test_another_tenant_status_is_logged_and_noted_once_in_the_tenants_result(

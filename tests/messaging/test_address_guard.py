@@ -278,6 +278,16 @@ def test_an_allowed_address_is_one_port_of_one_host(services: StandIns) -> None:
         check_url(f"http://user@127.0.0.1:{other}/", allowed)
 
 
+def test_an_allowed_name_stays_private_on_its_other_ports(services: StandIns) -> None:
+    names = Names(**{"stand-ins_test": ["127.0.0.1"]})
+    allowed = [f"stand-ins.test:{services.http_port + 1}"]
+
+    with connections() as tried, pytest.raises(RefusedAddressError, match="社内"):
+        get(f"https://stand-ins.test:{services.http_port}/", resolver=names, allowed_hosts=allowed)
+
+    assert (names.asked, tried) == (["stand-ins.test"], [])
+
+
 def test_no_cookie_of_one_tenants_service_reaches_another() -> None:
     async def jar() -> aiohttp.abc.AbstractCookieJar:
         async with guarded_session() as session:

@@ -448,6 +448,18 @@ def test_a_long_run_uses_half_of_a_limit_that_asks_for_it(clock: VirtualTime) ->
     assert second == pytest.approx(600, rel=0.02)
 
 
+def test_line_works_gets_half_of_its_limit_after_30_minutes(clock: VirtualTime) -> None:
+    bot = LineWorksConfig("bot", "client", "secret", "a.serviceaccount@example", "key")
+    service = Service(clock, per_second=4, burst=10)
+    pace = Throttle(replace(limit_of(bot), per_minute=240, most_per_minute=240))
+
+    first = service.take_all(pace, 7_200)
+    second = service.take_all(pace, 1_200)
+
+    assert first == pytest.approx(1_800, rel=0.02)
+    assert second == pytest.approx(600, rel=0.02)
+
+
 def test_a_server_that_gives_no_answer_gets_fewer_connections(clock: VirtualTime) -> None:
     pace = Throttle(UNKNOWN)
     clock.now = 1

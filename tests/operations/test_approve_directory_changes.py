@@ -86,6 +86,19 @@ def approve(
     )
 
 
+def linked_directory_of_b(
+    host: psycopg.Connection, database: Database, services: StandIns
+) -> StandInDirectory:
+    """B's five accounts are linked."""
+    host_rows.tenant(host, "B", tenant_code="HD002")
+    others = range(11, 16)
+    employees(host, others, "B")
+    of_b = slack(host, services, "B", "xoxb-other")
+    of_b.fill([member(number, "B") for number in others], 200)
+    run_sync(database, services, codes=["HD002"])
+    return of_b
+
+
 def kept(host: psycopg.Connection, request: ApprovalRequest) -> dict[str, Any]:
     return items(host, request)["A"]
 
@@ -171,12 +184,7 @@ def test_a_request_about_one_tenant_leaves_that_of_another_open(
     request_: ApprovalRequest,
 ) -> None:
     assert directory.pages
-    host_rows.tenant(host, "B", tenant_code="HD002")
-    others = range(11, 16)
-    employees(host, others, "B")
-    of_b = slack(host, services, "B", "xoxb-other")
-    of_b.fill([member(number, "B") for number in others], 200)
-    run_sync(database, services, codes=["HD002"])
+    of_b = linked_directory_of_b(host, database, services)
     of_b.fill([member(19, "B")], 200)
 
     newer = asked(database, run_sync(database, services, NEXT, codes=["HD002"]))
@@ -184,6 +192,21 @@ def test_a_request_about_one_tenant_leaves_that_of_another_open(
     assert list(items(host, newer)) == ["B"]
     assert kept(host, request_)["superseded_by"] is None
     assert requests(host) == [(request_.request_id, None), (newer.request_id, None)]
+
+
+def test_a_request_about_two_tenants_counts_the_absent_accounts_of_each(
+    database: Database, host: psycopg.Connection, services: StandIns, directory: StandInDirectory
+) -> None:
+    assert directory.pages
+    of_b = linked_directory_of_b(host, database, services)
+    of_b.fill([member(19, "B")], 200)
+    both = asked(database, run_sync(database, services, NEXT))
+
+    result = approve(database, services, both)
+
+    assert reasons(result) == {}
+    assert {item["result"] for item in items(host, both).values()} == {"approved"}
+    assert {status for *_, status in links(host)} == {"inactive"}
 
 
 def test_a_held_directory_that_cannot_be_allowed_is_in_no_request(
