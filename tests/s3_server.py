@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BUCKET = "skill-report"
 _KEY, _SECRET, _REGION = "test-key", "test-secret", "ap-northeast-1"
+# How often the server looks whether it is to stop: its default of half a second is each test's wait at its end.
+_POLL_SECONDS = 0.02
 _REFUSAL = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Access Denied</Message></Error>"
 
 
@@ -124,7 +126,9 @@ def s3_server() -> Iterator[S3Server]:
     server = S3Server(DomainDispatcherApplication(create_backend_app))
     listener = make_server("127.0.0.1", 0, server, threaded=True)
     server.port = listener.server_port
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(
+        target=listener.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, daemon=True
+    )
     thread.start()
     try:
         server.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})

@@ -369,6 +369,7 @@ def test_a_host_without_tenants_in_use_is_no_failure(runs: DagRuns, database: Da
 
 
 @pytest.mark.usefixtures("tenants")
+@pytest.mark.slow("runs DAGs several times")
 def test_the_family_dag_skips_what_was_not_chosen(runs: DagRuns, database: Database, slack: StandIns) -> None:
     done = runs.test(FAMILY_DAG_ID, RUN_DATE, batches=[])
 
@@ -396,6 +397,7 @@ def test_a_failed_batch_is_reported_once_for_those_that_wait_for_it(
 
 
 @pytest.mark.usefixtures("tenants")
+@pytest.mark.slow("runs DAGs several times")
 def test_a_partial_batch_is_reported_once_for_each_run_of_its_family(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

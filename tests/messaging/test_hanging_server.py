@@ -105,6 +105,7 @@ def test_three_timeouts_end_the_server_for_all_running_instances(
     assert "続けて応答がありません" in reason
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_one_probe_finds_out_whether_the_server_answers_again(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
@@ -122,6 +123,7 @@ def test_one_probe_finds_out_whether_the_server_answers_again(
     assert host.execute("SELECT FROM batch.service_limit WHERE closed_at IS NOT null").fetchall() == []
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_a_connection_without_a_greeting_counts_too(
     host: psycopg.Connection,
     connection: psycopg.Connection,

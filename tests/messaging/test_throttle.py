@@ -437,6 +437,7 @@ def test_the_bots_of_a_line_works_domain_share_its_limit() -> None:
     assert limit_of(bot).key == limit_of(other).key
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_a_long_run_uses_half_of_a_limit_that_asks_for_it(clock: VirtualTime) -> None:
     service = Service(clock, per_second=4, burst=10)
     pace = Throttle(Limit("k", 240, 240, halved_after=1_800))

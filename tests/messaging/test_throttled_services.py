@@ -89,6 +89,7 @@ def test_a_workspace_that_refuses_is_paced_as_a_whole_and_loses_nothing(
     assert host.execute("SELECT DISTINCT attempts FROM batch.outbox").fetchall() == [(1,)]
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_one_channel_of_a_workspace_waits_while_the_others_go_on(
     host: psycopg.Connection,
     connection: psycopg.Connection,

@@ -485,6 +485,7 @@ class TestAWait:
 
         assert (code_of(result), result.counts_as_attempt) == (code, False)
 
+    @pytest.mark.slow("waits for slow or throttling services")
     def test_of_several_recipients_within_seconds_is_a_limit_of_the_rate(
         self, database: Database, host: psycopg.Connection, services: StandIns
     ) -> None:

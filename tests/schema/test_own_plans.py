@@ -231,6 +231,7 @@ def test_the_weekly_clean_up_finds_old_rows_by_an_index(years: Database) -> None
         assert sum(outcome.details["rowsDeleted"] for outcome in outcomes) > WORLD.tenants
 
 
+@pytest.mark.slow("needs many rows")
 def test_messages_are_claimed_by_an_index(years: Database) -> None:
     with plans(years, "batch_tenant") as (tenants,):
         now, statuses = datetime(2026, 12, 1, tzinfo=UTC), [Status.PENDING, Status.RETRY]
@@ -243,6 +244,7 @@ def test_messages_are_claimed_by_an_index(years: Database) -> None:
         assert len(claimed) == 3
 
 
+@pytest.mark.slow("needs many rows")
 def test_the_boards_overview_reads_single_runs(years: Database) -> None:
     stopped = {
         "dag_id": BATCHES[0].dag_id,

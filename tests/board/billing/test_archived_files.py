@@ -110,6 +110,7 @@ def test_only_those_who_operate_on_invoices_get_the_json(board: Board, ids: dict
     assert board.as_role("user").get(f"{path}/file?format=json").status_code == 200
 
 
+@pytest.mark.slow("waits for slow or throttling services")
 def test_a_store_that_hangs_is_given_up_and_not_asked_by_everybody(
     board: Board,
     ids: dict[str, str],
