@@ -6,7 +6,6 @@ A test that starts none does not wait for moto and Amazon's client: their import
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upath import UPath
 
+from tests.serving import serving
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 BUCKET = "skill-report"
 _KEY, _SECRET, _REGION = "test-key", "test-secret", "ap-northeast-1"
-# How often the server looks whether it is to stop: its default of half a second is each test's wait at its end.
-_POLL_SECONDS = 0.02
 _REFUSAL = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Access Denied</Message></Error>"
 
 
@@ -126,17 +125,14 @@ def s3_server() -> Iterator[S3Server]:
     server = S3Server(DomainDispatcherApplication(create_backend_app))
     listener = make_server("127.0.0.1", 0, server, threaded=True)
     server.port = listener.server_port
-    thread = threading.Thread(
-        target=listener.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, daemon=True
-    )
-    thread.start()
-    try:
-        server.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION})
-        yield server
-    finally:
-        # moto's data belong to the process, not to the server.
-        for backend in get_backend("s3").values():
-            for account in backend.values():
-                account.reset()
-        listener.shutdown()
-        thread.join()
+    with serving(listener):
+        try:
+            server.client.create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": _REGION}
+            )
+            yield server
+        finally:
+            # moto's data belong to the process, not to the server.
+            for backend in get_backend("s3").values():
+                for account in backend.values():
+                    account.reset()

@@ -68,7 +68,7 @@ def last_tasks(runs: DagRuns, run: DagRun, group: str = "") -> dict[str, str]:
 # Runs ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_closed_day_is_announced_and_again_as_repeated(runs: DagRuns, slack: StandIns) -> None:
     first, second = runs.test(USAGE, RUN_DATE), runs.test(USAGE, "2026-11-01 01:00")
@@ -80,7 +80,7 @@ def test_a_closed_day_is_announced_and_again_as_repeated(runs: DagRuns, slack: S
     assert slack.messages == []
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize("conf", [{"dry_run": True}, {"tenants": ["T001"]}])
 def test_a_run_that_leaves_tenants_out_stays_green_and_silent(runs: DagRuns, conf: dict[str, object]) -> None:
@@ -89,7 +89,7 @@ def test_a_run_that_leaves_tenants_out_stays_green_and_silent(runs: DagRuns, con
     assert (run.state, last_tasks(runs, run), events(runs, run)) == ("success", SILENT, [])
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_partial_run_stays_red_and_silent(runs: DagRuns, database: Database, slack: StandIns) -> None:
     with database.connect() as host:
@@ -102,7 +102,7 @@ def test_a_partial_run_stays_red_and_silent(runs: DagRuns, database: Database, s
     assert len(slack.messages) == 1
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_refused_form_stays_red_and_silent(runs: DagRuns) -> None:
     run = runs.test(USAGE, RUN_DATE, tenants=["NOBODY"])
@@ -111,7 +111,7 @@ def test_a_refused_form_stays_red_and_silent(runs: DagRuns) -> None:
     assert last_tasks(runs, run) == {"close_run": "failed", "announce": "upstream_failed"}
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_each_batch_of_a_family_announces_what_it_has_made(runs: DagRuns) -> None:
     run = runs.test(FAMILY, RUN_DATE, batches=["BATCH-018-01", "BATCH-018-04"], business_date="2026-10-31")
@@ -126,7 +126,7 @@ def test_each_batch_of_a_family_announces_what_it_has_made(runs: DagRuns) -> Non
     assert last_tasks(runs, run, "tenant_billing.") == dict.fromkeys(ANNOUNCED, "skipped")
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_billed_month_announces_invoices_and_files_with_the_month(
     runs: DagRuns, database: Database, tmp_path: Path
@@ -145,7 +145,7 @@ def test_a_billed_month_announces_invoices_and_files_with_the_month(
     ]
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_drafts_are_not_announced(runs: DagRuns, database: Database, tmp_path: Path) -> None:
     """With a sample price list, and in the first run after a pause."""
@@ -192,7 +192,7 @@ def name_taken(runs: DagRuns) -> Iterator[None]:
         )
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_day_that_cannot_be_announced_is_closed_and_its_run_red(
     runs: DagRuns, database: Database, slack: StandIns

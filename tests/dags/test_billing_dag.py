@@ -55,7 +55,7 @@ def numbers(database: Database) -> list[tuple[str, str, str | None]]:
         ).fetchall()
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_a_second_billing_run_of_the_month_changes_nothing(
     runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
@@ -89,7 +89,7 @@ def test_a_second_billing_run_of_the_month_changes_nothing(
     assert slack.messages == []
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_a_tenant_with_an_open_day_is_named_and_invoiced_later(
     runs: DagRuns, database: Database, slack: StandIns, tenants: list[str]
 ) -> None:
@@ -163,7 +163,7 @@ def test_shipped_samples_invoice_nothing_and_operators_get_one_message(
     assert "見本の下書き 2 テナント" in message.text
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize(
     ("conf", "problem"),
@@ -197,7 +197,7 @@ def test_the_batchs_own_form_takes_no_operation(runs: DagRuns, slack: StandIns) 
     assert "パラメータ operation は、この DAG のフォームにありません" in message.text
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_the_family_dag_closes_the_last_day_and_then_bills_the_month(
     runs: DagRuns, database: Database, tenants: list[str]
 ) -> None:
@@ -210,7 +210,7 @@ def test_the_family_dag_closes_the_last_day_and_then_bills_the_month(
     assert sorted(tenant_id for tenant_id, _, number in numbers(database) if number) == tenants
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_the_family_dag_leaves_a_month_alone_that_is_not_over(
     runs: DagRuns, database: Database, slack: StandIns

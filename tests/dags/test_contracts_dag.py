@@ -44,7 +44,7 @@ def mentions(metadata_url: str, folder: Path, secrets: tuple[str, ...]) -> list[
     return found
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_a_discount_is_entered_with_airflows_own_form(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

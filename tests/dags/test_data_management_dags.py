@@ -23,7 +23,7 @@ from tests.worlds.leaving_tenants import backup_login
 from tests.worlds.untrusted_stores import Attacker
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tests.worlds import host_rows
 DAG_ID = "batch_018_04_inactive_tenants"
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_the_operators_read_once_who_has_fallen_silent(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

@@ -27,7 +27,7 @@ def runs(runs: DagRuns, slack: StandIns, tmp_path: Path) -> DagRuns:
     return runs
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_a_night_of_the_family_checks_sends_tries_again_and_cleans_up(
     runs: DagRuns, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tests.worlds import host_rows
 from tests.worlds.leaving_tenants import backup_login
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.own_database
 def test_a_tenant_is_exported_by_airflows_own_form(runs: DagRuns, database: Database, tmp_path: Path) -> None:
     with database.connect() as host:

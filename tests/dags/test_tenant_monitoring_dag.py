@@ -32,7 +32,7 @@ from tests.worlds.billing_rows import insert
 CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     runs: DagRuns, airflow_metadata: str, database: Database, slack: StandIns
 ) -> None:
@@ -154,7 +154,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert action == "対処: batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。"
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 def test_the_user_of_a_lost_run_is_mailed_and_operators_not(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

@@ -88,7 +88,7 @@ def test_a_tenant_code_that_is_longer_than_airflows_label_is_cut(runs: DagRuns, 
     assert labels == [("長" * 99 + "…",)]
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.own_database
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("is_cleared", [False, True])
@@ -182,7 +182,7 @@ def test_a_malformed_date_is_refused_before_anything_runs(runs: DagRuns, databas
     assert counted_tenants(database) == []
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 def test_an_unknown_parameter_is_named_in_one_alert_before_writing(
     runs: DagRuns, database: Database, slack: StandIns
@@ -264,7 +264,7 @@ def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandI
     assert "Airflow の接続 'skill_batch_platform_db' が定義されていません" in message.text
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize("role", ["batch_platform", "batch_tenant"])
 def test_a_login_without_its_role_is_named_with_the_missing_grant(
@@ -306,7 +306,7 @@ def test_without_the_tenants_connection_no_run_opens(
     assert log_of_runs(database) == []
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.own_database
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(
     assert usage_days(database) == closed
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants", "impatient")
 def test_a_database_that_is_down_is_tried_three_times_then_reported(
     runs: DagRuns, database: Database, slack: StandIns, unused_port: int
@@ -368,8 +368,8 @@ def test_a_host_without_tenants_in_use_is_no_failure(runs: DagRuns, database: Da
     assert log_of_runs(database) == [("completed", date(2026, 10, 31))]
 
 
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
-@pytest.mark.slow("runs DAGs several times")
 def test_the_family_dag_skips_what_was_not_chosen(runs: DagRuns, database: Database, slack: StandIns) -> None:
     done = runs.test(FAMILY_DAG_ID, RUN_DATE, batches=[])
 
@@ -378,7 +378,7 @@ def test_the_family_dag_skips_what_was_not_chosen(runs: DagRuns, database: Datab
     assert slack.messages == []
 
 
-@pytest.mark.slow("runs DAGs several times")
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize("batches", [["BATCH-018-01"], ["BATCH-018-01", "BATCH-018-02", "BATCH-018-04"]])
 def test_a_failed_batch_is_reported_once_for_those_that_wait_for_it(
@@ -396,8 +396,8 @@ def test_a_failed_batch_is_reported_once_for_those_that_wait_for_it(
     assert {batch_of_key(key) for (key,) in stored} == {"BATCH-018-01", "BATCH-018-02", "BATCH-018-04"}
 
 
+@pytest.mark.slow("runs whole DAGs")
 @pytest.mark.usefixtures("tenants")
-@pytest.mark.slow("runs DAGs several times")
 def test_a_partial_batch_is_reported_once_for_each_run_of_its_family(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:

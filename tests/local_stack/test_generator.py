@@ -505,8 +505,8 @@ def test_a_spelling_changes_the_names_and_nothing_else(spelled: dict[Spelling, W
         assert other == mixed
 
 
-@pytest.mark.parametrize("spelling", ["user_id", "code", "employee_id"])
 @pytest.mark.slow("loads the demo's data several times")
+@pytest.mark.parametrize("spelling", ["user_id", "code", "employee_id"])
 def test_one_spelling_is_kept_everywhere_and_its_tenants_are_right(
     spelled: dict[Spelling, World], spelling: Spelling
 ) -> None:

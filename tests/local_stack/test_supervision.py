@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import psutil
 import pytest
@@ -24,6 +23,7 @@ import pytest
 from local_stack import __main__, airflow_processes
 from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from tests.airflow_installation import environment_of
+from tests.serving import serving
 from tests.waiting import wait_until
 
 NAMES = ["api-server", "scheduler", "dag-processor", "triggerer"]
@@ -189,10 +189,8 @@ def test_make_up_waits_for_a_busy_machine_and_says_so(
             f"not answer on port {unused_port} yet; waiting. Load of the machine: " in each for each in said
         )
         assert not waiting.done()
-        with ThreadingHTTPServer(("localhost", unused_port), _Healthy) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
+        with serving(ThreadingHTTPServer(("localhost", unused_port), _Healthy)):
             waiting.result()
-            server.shutdown()
 
 
 class _Healthy(BaseHTTPRequestHandler):

@@ -234,7 +234,6 @@ def test_after_a_check_of_the_login_any_letter_may_be_the_probe(
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.slow("waits for slow or throttling services")
 def test_an_accepted_probe_reopens_the_server_and_closing_is_reported_again(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
@@ -267,7 +266,6 @@ def test_an_accepted_probe_reopens_the_server_and_closing_is_reported_again(
 
 
 @pytest.mark.usefixtures("letters")
-@pytest.mark.slow("waits for slow or throttling services")
 def test_a_lasting_closing_is_reported_again_after_a_day(
     database: Database, host: psycopg.Connection, refusing: StandIns
 ) -> None:

@@ -437,18 +437,6 @@ def test_the_bots_of_a_line_works_domain_share_its_limit() -> None:
     assert limit_of(bot).key == limit_of(other).key
 
 
-@pytest.mark.slow("waits for slow or throttling services")
-def test_a_long_run_uses_half_of_a_limit_that_asks_for_it(clock: VirtualTime) -> None:
-    service = Service(clock, per_second=4, burst=10)
-    pace = Throttle(Limit("k", 240, 240, halved_after=1_800))
-
-    first = service.take_all(pace, 7_200)
-    second = service.take_all(pace, 1_200)
-
-    assert first == pytest.approx(1_800, rel=0.02)
-    assert second == pytest.approx(600, rel=0.02)
-
-
 def test_line_works_gets_half_of_its_limit_after_30_minutes(clock: VirtualTime) -> None:
     bot = LineWorksConfig("bot", "client", "secret", "a.serviceaccount@example", "key")
     service = Service(clock, per_second=4, burst=10)

@@ -111,8 +111,8 @@ def test_one_run_passes_a_server_that_takes_ten_letters_a_second(
     assert services.messages_refused_for_rate > 0
 
 
-@pytest.mark.usefixtures("letters")
 @pytest.mark.slow("waits for slow or throttling services")
+@pytest.mark.usefixtures("letters")
 def test_a_server_that_delays_its_answers_gets_fewer_letters_at_once(
     host: psycopg.Connection,
     connection: psycopg.Connection,
@@ -131,8 +131,8 @@ def test_a_server_that_delays_its_answers_gets_fewer_letters_at_once(
     assert at_once < EmailConfig.connections
 
 
-@pytest.mark.usefixtures("letters")
 @pytest.mark.slow("waits for slow or throttling services")
+@pytest.mark.usefixtures("letters")
 def test_a_server_that_accepts_nothing_is_asked_less_and_costs_no_attempt(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.airflow_installation import PROJECT, http_connection
 from tests.conftest import Database
+from tests.serving import serving
 from tests.waiting import wait_until
 from tests.worlds.alerts import AROSE_AT, alert, report, services
 from tests.worlds.encrypted_servers import make_certificate
@@ -481,15 +481,10 @@ def redirecting(location: str, certificate: Path | None = None) -> Iterator[tupl
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        if certificate:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server.server_port, requests
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server):
+        yield server.server_port, requests

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing_extensions import override
 
 from local_stack.ports import free_port
 from tests.messaging.sending import key_pair
+from tests.serving import serving
 
 CLIENT_ID, CLIENT_SECRET, SCOPE = "client-1", "client-very-secret", "https://mail.example.jp/.default"
 USER = "batch"
@@ -76,14 +76,8 @@ def token_server() -> Iterator[TokenServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     tokens.url = f"http://127.0.0.1:{server.server_port}/token"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield tokens
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class MailServer:
