@@ -116,7 +116,8 @@ def test_the_retry_of_a_killed_restore_completes_it(
 def test_other_runs_name_the_remains_of_a_killed_restore(taken: Backups) -> None:
     server, target = taken.server, f"{taken.database.name}_copy"
     left = server.run_database("RESTORE-BACKUP_20261101_0badcafe")
-    server.create_database(left)
+    with server.new_database(left):
+        pass
     try:
         notes = attempt(taken, opened(taken, target))
         assert left in notes[-1]

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 import pytest
 
+from include.skillreport.batches import data_backup
 from include.skillreport.batches.data_backup.database_dump import load_dump, store_dump
-from include.skillreport.batches.data_backup.database_properties import read_properties
+from include.skillreport.batches.data_backup.database_properties import create_database, read_properties
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     BackupDamagedError,
@@ -137,7 +138,8 @@ def test_a_whole_database_comes_back_as_with_one_call_of_pg_restore(
             waiting_bytes=100_000,
             with_owners=with_owners,
         )
-        server.create_database(at_once)
+        with server.new_database(at_once):
+            pass
         plain = tmp_path / "plain"
         with server.connect() as connection, exported_snapshot(connection) as snapshot:
             for _ in server.dump(snapshot, plain, JOBS):
@@ -229,7 +231,8 @@ def test_a_restore_leaves_the_database_that_another_restore_has_created_meanwhil
         @contextmanager
         def reader(self, key: str) -> Iterator[IO[bytes]]:
             if not server.databases(copy):
-                server.create_database(copy)
+                with server.new_database(copy):
+                    pass
             with super().reader(key) as source:
                 yield source
 
@@ -345,3 +348,25 @@ def test_a_database_that_cannot_be_completed_is_dropped(small: Database, tmp_pat
         with pytest.raises(BatchError, match=error):
             restore_database(server, packer, copy, JOBS, sha256=written.sha256)
         assert server.databases(copy) == []
+
+
+def test_an_interruption_when_the_database_has_just_been_created_leaves_none(
+    small: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal comes after the server has created it, and before the client goes on."""
+    server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
+    found = []
+
+    def interrupted(connection: psycopg.Connection, *arguments: Any) -> None:
+        create_database(connection, *arguments)
+        found.extend(server.databases(copy))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_backup.server, "create_database", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            server.copy_structure(tmp_path / "structure", copy)
+        assert found == [copy]
+        assert server.databases(copy) == []
+    finally:
+        server.drop(copy)

@@ -91,9 +91,8 @@ def load_dump(
     kept = [each.entry_id for each in server.entries(folder) if each.entry_id not in left_out]
     data = [each.entry_id for each in server.entries(folder, "data") if each.entry_id not in left_out]
     files = {name: file for name, file in files.items() if name not in {f"{entry}.dat" for entry in left_out}}
-    server.create_database(database, manifest.about.get("database"))
     restore = partial(server.restore, folder, database, with_owners=with_owners)
-    with server.dropped_after_error(database):
+    with server.new_database(database, manifest.about.get("database")):
         log.info("表の定義を復元しています。")
         restore("pre-data", entries=kept)
         _load_data(packer, files, data, folder, restore, jobs=jobs, waiting_bytes=waiting_bytes)

@@ -225,12 +225,24 @@ class DatabaseServer:
         except (psycopg.Error, DatabaseUnavailableError):
             return False
 
-    def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
-        """Create an empty database, with the encoding of ``properties``, and their locale if the server has it. :raises BackupError: it
-        exists.
+    @contextmanager
+    def new_database(self, database: str, properties: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Create an empty database, with the encoding of ``properties``, and their locale if the server has it. Drop it if the block fails.
+
+        A signal during its creation drops it too.
+        :raises BackupError: it exists. Then it stays, because it may be another run's.
         """
-        with self.connect() as connection, refused_if_it_exists(database):
-            create_database(connection, database, properties or {})
+        with refused_if_it_exists(database):
+            connection = self.connect()
+            try:
+                with connection:
+                    create_database(connection, database, properties or {})
+                yield
+            except psycopg.errors.DuplicateDatabase:
+                raise
+            except BaseException:
+                self.drop(database)
+                raise
 
     def rename(self, database: str, name: str) -> None:
         """Rename a database. :raises BackupError: there is a database with this name."""
@@ -255,13 +267,12 @@ class DatabaseServer:
             set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
         )
         kept = [each.entry_id for each in self.entries(folder, "pre-data") if each.entry_id not in left_out]
-        self.create_database(database)
-        with self.dropped_after_error(database):
+        with self.new_database(database):
             self.restore(folder, database, "pre-data", entries=kept, with_owners=False)
 
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
-        """Drop the database if the block fails. Enter it only after ``create_database``, so that it drops no other run's database."""
+        """Drop the database if the block fails. Enter it only after ``new_database``, so that it drops no other run's database."""
         try:
             yield
         except BaseException:
