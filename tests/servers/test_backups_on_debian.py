@@ -17,8 +17,9 @@ from include.skillreport.batches.data_backup.database_dump import store_dump
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, Manifest, Packer
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database
-from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import exported_snapshot
+from include.skillreport.batches.data_backup.tables import list_tables, table_contents
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
 from include.skillreport.schema.checks.report import check_database

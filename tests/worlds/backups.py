@@ -23,13 +23,9 @@ from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.mac import MAC_CONNECTION, MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners, tenant_contents
 from include.skillreport.batches.data_backup.restore import TenantRestore, restore_one_tenant
-from include.skillreport.batches.data_backup.server import (
-    CONNECTION,
-    DatabaseServer,
-    list_tables,
-    table_contents,
-)
+from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.batches.data_backup.settings import BackupSettings
+from include.skillreport.batches.data_backup.tables import list_tables, table_contents
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.execution.batch import Run, Work

@@ -29,9 +29,10 @@ from include.skillreport.batches.data_backup.files import (
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database
-from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import RetentionSettings
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
+from include.skillreport.batches.data_backup.tables import list_tables
 from include.skillreport.batches.data_backup.tenant_export import (
     manifest_path,
     restore_tenant,

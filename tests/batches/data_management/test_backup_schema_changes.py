@@ -19,8 +19,9 @@ from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.database_dump import store_dump
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.postgres_tools import SchemaChangingError
-from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_sizes
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
+from include.skillreport.batches.data_backup.tables import list_tables, table_sizes
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST
-from include.skillreport.batches.data_backup.server import list_tables
+from include.skillreport.batches.data_backup.tables import list_tables
 from include.skillreport.schema.checks.report import check_database
 from local_stack.data_management import create_backup_login
 from tests.worlds.backups import Backups, login

@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import MANIFEST
-from include.skillreport.batches.data_backup.server import list_tables
+from include.skillreport.batches.data_backup.tables import list_tables
 from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.generator import DataShape, load_demo_data

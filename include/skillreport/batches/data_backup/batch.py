@@ -63,9 +63,10 @@ from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.remarks import dump_remark, left_out_remark
 from include.skillreport.batches.data_backup.restore import restore_database
 from include.skillreport.batches.data_backup.room import require_local_room, too_small
-from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
+from include.skillreport.batches.data_backup.tables import list_tables
 from include.skillreport.batches.data_backup.tenant_export import (
     export_tenant,
     manifest_path,

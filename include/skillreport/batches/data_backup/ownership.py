@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import TableContent
-from include.skillreport.batches.data_backup.server import Table, list_tables, table_contents
+from include.skillreport.batches.data_backup.tables import Table, list_tables, table_contents
 from include.skillreport.core.database import Statements
 from include.skillreport.schema.deletion import HOST_SCHEMA, listed_tables, row_owner
 

@@ -33,8 +33,9 @@ from include.skillreport.batches.data_backup.files import (
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners
 from include.skillreport.batches.data_backup.remarks import left_sentence
-from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES
+from include.skillreport.batches.data_backup.tables import list_tables, table_contents
 from include.skillreport.batches.data_backup.tenant_comparison import Conflict, compare
 from include.skillreport.batches.data_backup.tenant_export import (
     MergedTable,

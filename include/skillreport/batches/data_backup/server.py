@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +17,13 @@ from psycopg.conninfo import make_conninfo
 
 from include.skillreport.batches.data_backup.archive import ArchiveEntry, entries_of_superuser, parse_entries
 from include.skillreport.batches.data_backup.database_properties import create_database, refused_if_it_exists
-from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
     BackupError,
     PostgresTools,
     SchemaChangingError,
 )
-from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSize
+from include.skillreport.batches.data_backup.spool import DatabaseSize
+from include.skillreport.batches.data_backup.tables import table_sizes
 from include.skillreport.core.database import (
     SESSION_LIMITS,
     Statements,
@@ -70,21 +69,6 @@ _DISK_FULL = "No space left on device"
 _NEWER_FORMAT = "unsupported version ("
 # The dump's server version, in the comments of pg_restore --list.
 _SOURCE = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table. ``has_tenant``: it has a column tenant_id. ``has_children``: other tables inherit from it."""
-
-    schema: str
-    name: str
-    has_tenant: bool
-    has_children: bool = False
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        """The quoted name with the schema."""
-        return sql.Identifier(self.schema, self.name)
 
 
 class DatabaseServer:
@@ -391,71 +375,7 @@ def dump_processes(jobs: int) -> int:
     return max(jobs, _LEAST_PROCESSES)
 
 
-def table_sizes(connection: psycopg.Connection) -> list[TableSize]:
-    """The sizes of the tables, largest first, without concurrently dropped ones."""
-    return [TableSize(*row) for row in _SQL.execute(connection, "table_sizes")]
-
-
 def _unavailable(error: psycopg.OperationalError) -> DatabaseUnavailableError:
     return DatabaseUnavailableError(
         f"バックアップ用の接続 '{CONNECTION}' で PostgreSQL に接続できません: {reason_of(error)}"
     )
-
-
-def list_tables(connection: psycopg.Connection) -> list[Table]:
-    """All tables, by schema and name."""
-    return [Table(*row) for row in _SQL.execute(connection, "list_tables")]
-
-
-def table_contents(
-    connection: psycopg.Connection,
-    tables: Sequence[Table],
-    conditions: Sequence[sql.Composable] = (),
-    *,
-    hashed: Collection[tuple[str, str]] | None = None,
-) -> list[TableContent]:
-    """The number of rows and the content hash of each table, or of the rows ``content`` that match the table's condition.
-
-    Only tables in ``hashed`` (by schema and name) have a hash; None: all tables.
-    """
-    if not tables:
-        return []
-    query = _contents_query(tables, conditions, hashed)
-    found = [TableContent(*row) for row in connection.execute(query)]
-    by_name = {(content.schema, content.name): content for content in found}
-    return [by_name[table.schema, table.name] for table in tables]
-
-
-def stream_contents(
-    connection: psycopg.Connection, tables: Sequence[Table], *, hashed: Collection[tuple[str, str]]
-) -> Iterator[TableContent]:
-    """As ``table_contents``, in any order. Before a cancellation, yields the finished tables."""
-    if tables:
-        for row in connection.cursor().stream(_contents_query(tables, (), hashed)):
-            yield TableContent(*row)
-
-
-def _contents_query(
-    tables: Sequence[Table],
-    conditions: Sequence[sql.Composable],
-    hashed: Collection[tuple[str, str]] | None,
-) -> sql.Composed:
-    """One statement for all tables, because round trips per table take longer than counting."""
-    content_hash = sql.SQL("coalesce(sum(hashtextextended(content::text, 0)::numeric), 0)::text")
-    parts = [
-        sql.SQL(
-            "SELECT {schema}::text, {name}::text, count(*), {content_hash} FROM {table} AS content WHERE {condition}"
-        ).format(
-            schema=table.schema,
-            name=table.name,
-            content_hash=(
-                content_hash
-                if hashed is None or (table.schema, table.name) in hashed
-                else sql.SQL("null::text")
-            ),
-            table=table.identifier,
-            condition=conditions[index] if conditions else sql.SQL("true"),
-        )
-        for index, table in enumerate(tables)
-    ]
-    return sql.SQL(" UNION ALL ").join(parts)

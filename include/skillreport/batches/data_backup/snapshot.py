@@ -14,7 +14,7 @@ from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import SchemaChangingError
-from include.skillreport.batches.data_backup.server import Table, stream_contents
+from include.skillreport.batches.data_backup.tables import Table, stream_contents
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import reason_of
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import Manifest
 from include.skillreport.batches.data_backup.ownership import OwnedTable
-from include.skillreport.batches.data_backup.server import Table
+from include.skillreport.batches.data_backup.tables import Table
 from include.skillreport.batches.data_backup.tenant_export import (
     MERGED_SCHEMA,
     MergedTable,

@@ -30,7 +30,7 @@ from include.skillreport.batches.data_backup.ownership import (
     tenant_contents,
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
-from include.skillreport.batches.data_backup.server import Table, table_contents
+from include.skillreport.batches.data_backup.tables import Table, table_contents
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import HOST_SCHEMA

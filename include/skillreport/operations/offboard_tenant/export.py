@@ -19,7 +19,8 @@ from psycopg import sql
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.files import Manifest, Packer
 from include.skillreport.batches.data_backup.ownership import OwnedTable, find_leaving, tenant_contents
-from include.skillreport.batches.data_backup.server import DatabaseServer, table_contents
+from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.batches.data_backup.tables import table_contents
 from include.skillreport.batches.data_backup.tenant_export import (
     export_tenant,
     restore_tenant,
